@@ -1,0 +1,1 @@
+"""The thin builder: a spool, a sandbox, an outbox."""

@@ -1,0 +1,1 @@
+"""What upstream offers and what of it is wanted: sync, file names, needs."""

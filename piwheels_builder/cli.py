@@ -1,0 +1,49 @@
+"""The command ``piwheels-builder``: one parser; each room adds its own commands."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from piwheels_builder.builder import commands as builder_commands
+from piwheels_builder.catalogue import commands as catalogue_commands
+from piwheels_builder.db import commands as db_commands
+from piwheels_builder.errors import FleetError
+from piwheels_builder.queue import commands as queue_commands
+
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns its exit code: 0, or the ``exit_code`` of the error it ended with (errors.py)."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        return int(options.run(options))
+    except FleetError as error:
+        print(f"piwheels-builder: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; keep Python from complaining again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line, also for the reference in docs/."""
+    top = argparse.ArgumentParser(
+        prog="piwheels-builder",
+        description="Turn releases of the upstream index into wheels, alone or as part of a fleet.",
+        epilog="Try one release, without any fleet:  piwheels-builder build docopt==0.6.2 --wheel-dir .",
+    )
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    for room in (builder_commands, catalogue_commands, queue_commands, db_commands):
+        room.add_commands(commands)
+    return top
+
+
+if __name__ == "__main__":
+    sys.exit(main())

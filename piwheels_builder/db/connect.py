@@ -1,0 +1,49 @@
+"""Connections to the fleet's database, with its errors in the fleet's words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+
+from piwheels_builder.errors import DatabaseAway, DatabaseRefused
+
+CONNECT_SECONDS = 10
+#: SQLSTATE classes and codes (PostgreSQL appendix A) that mean the server, not the request, is at fault.
+_AWAY = ("08", "53", "57P", "58")
+
+
+@contextmanager
+def connected(conninfo: str, *, autocommit: bool = False) -> Iterator[Connection]:
+    """A connection for the length of a block: committed at its end, rolled back when it raises, closed either way.
+
+    ``conninfo`` is a libpq connection string without a password. Raises DatabaseAway, DatabaseRefused.
+    """
+    with translated_errors():
+        connection = psycopg2.connect(conninfo, connect_timeout=CONNECT_SECONDS)
+    connection.autocommit = autocommit
+    try:
+        with translated_errors():
+            yield connection
+            if not autocommit:
+                connection.commit()
+    finally:
+        connection.close()
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn psycopg2's errors into DatabaseAway (try again) and DatabaseRefused (do not)."""
+    try:
+        yield
+    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        raise DatabaseAway(f"the database cannot be reached: {_first_line(error)}") from error
+    except psycopg2.Error as error:
+        state = error.pgcode or ""
+        if state.startswith(_AWAY):
+            raise DatabaseAway(f"the database went away: {_first_line(error)}") from error
+        raise DatabaseRefused(f"the database refused: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,119 @@
+-- Lease builds worth about budget_seconds to one builder, at most most_builds of them, for term. At least one where any fits. The
+-- rows are everything a builder needs to know; the same lease id stands on all of them. Several callers at once never get
+-- the same build (SKIP LOCKED), and each reads only the head of the index, per target and memory class.
+CREATE OR REPLACE FUNCTION lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval)
+RETURNS TABLE (
+    lease_id uuid, build_id bigint, expires_at timestamptz, estimate_seconds real,
+    project text, version text, python text, architecture text, os_release text,
+    filename text, url text, sha256 text, size bigint, upload_time timestamptz
+)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    me      builder;
+    new_id  uuid := gen_random_uuid();
+BEGIN
+    SELECT * INTO me FROM builder WHERE name = to_builder;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'no builder is called %', to_builder USING ERRCODE = 'no_data_found';
+    ELSIF me.standing <> 'active' THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    WITH head AS MATERIALIZED (
+        SELECT candidate.*
+        FROM builder_target
+        CROSS JOIN generate_series(0, me.memory_class) AS class
+        CROSS JOIN LATERAL (
+            SELECT queue.build_id, queue.priority, queue.memory_class, queue.estimate_seconds
+            FROM queue
+            WHERE queue.target_id = builder_target.target_id AND queue.memory_class = class
+              AND queue.lease_id IS NULL AND queue.waits_for IS NULL AND queue.held IS NULL AND queue.not_before <= now()
+            ORDER BY queue.priority, queue.estimate_seconds DESC, queue.build_id
+            LIMIT most_builds
+            FOR UPDATE SKIP LOCKED
+        ) AS candidate
+        WHERE builder_target.builder_id = me.builder_id
+    ), ranked AS (
+        SELECT head.build_id,
+               row_number() OVER line AS place,
+               sum(head.estimate_seconds) OVER line - head.estimate_seconds AS seconds_before
+        FROM head
+        WINDOW line AS (ORDER BY priority, memory_class DESC, estimate_seconds DESC, build_id)
+    ), leased AS (
+        UPDATE queue
+        SET lease_id = new_id, builder_id = me.builder_id, expires_at = now() + term
+        FROM ranked
+        WHERE ranked.build_id = queue.build_id AND ranked.place <= most_builds
+          AND (ranked.place = 1 OR ranked.seconds_before < budget_seconds)
+        RETURNING queue.build_id, queue.expires_at, queue.estimate_seconds, ranked.place
+    ), told AS (
+        UPDATE build SET state = 'leased', reason = 'leased to ' || me.name
+        FROM leased WHERE leased.build_id = build.build_id
+        RETURNING build.build_id, build.release_id, build.target_id
+    )
+    SELECT new_id, leased.build_id, leased.expires_at, leased.estimate_seconds,
+           project.name, release.version, target.python, target.architecture, target.os_release,
+           sdist.filename, sdist.url, sdist.sha256, sdist.size, sdist.upload_time
+    FROM leased
+    JOIN told USING (build_id)
+    JOIN release ON release.release_id = told.release_id
+    JOIN project ON project.project_id = release.project_id
+    JOIN target ON target.target_id = told.target_id
+    CROSS JOIN LATERAL (
+        SELECT * FROM upstream_file
+        WHERE upstream_file.release_id = told.release_id AND kind = 'sdist'
+        ORDER BY upstream_file.filename LIKE '%.tar.gz' DESC, upstream_file.filename
+        LIMIT 1
+    ) AS sdist
+    ORDER BY leased.place;
+END $$;
+
+-- Give back what was leased but could not be delivered, or what a retired builder still held. Builds that began count as lost.
+CREATE OR REPLACE FUNCTION release_lease(of_lease uuid, why text) RETURNS integer
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    WITH given_back AS (
+        UPDATE queue SET lease_id = NULL, builder_id = NULL, expires_at = NULL WHERE lease_id = of_lease RETURNING build_id
+    ), told AS (
+        UPDATE build SET state = 'pending', reason = why FROM given_back WHERE given_back.build_id = build.build_id
+        RETURNING build.build_id
+    )
+    SELECT count(*)::integer FROM told
+$$;
+
+-- Take back leases that expired: by this clock alone, and never within one term of a database start, so that builders have had
+-- the time to say that they live.
+CREATE OR REPLACE FUNCTION reclaim_leases(term interval) RETURNS integer
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    WITH reclaimed AS (
+        UPDATE queue SET lease_id = NULL, builder_id = NULL, expires_at = NULL
+        WHERE lease_id IS NOT NULL AND expires_at < now() AND pg_postmaster_start_time() < now() - term
+        RETURNING build_id
+    ), told AS (
+        UPDATE build SET state = 'pending', reason = 'lease expired and was reclaimed'
+        FROM reclaimed WHERE reclaimed.build_id = build.build_id
+        RETURNING build.build_id
+    )
+    SELECT count(*)::integer FROM told
+$$;
+
+-- Start builds that wait for a sibling nobody can build: parked, or of a target without an active builder.
+CREATE OR REPLACE FUNCTION wake_orphans() RETURNS integer
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    WITH hopeless AS (
+        SELECT DISTINCT waiting.waits_for AS leader
+        FROM queue AS waiting
+        LEFT JOIN queue AS leader ON leader.build_id = waiting.waits_for
+        WHERE waiting.waits_for IS NOT NULL AND (
+            (leader.build_id IS NULL AND NOT EXISTS (
+                SELECT FROM build WHERE build.build_id = waiting.waits_for AND state = 'built'))
+            OR leader.held IS NOT NULL
+            OR (leader.lease_id IS NULL AND NOT EXISTS (
+                SELECT FROM builder_target JOIN builder USING (builder_id)
+                WHERE builder_target.target_id = leader.target_id AND builder.standing = 'active'
+                  AND builder.memory_class >= leader.memory_class)))
+    ), woken AS (
+        SELECT leader, wake_siblings(leader) FROM hopeless
+    )
+    SELECT count(*)::integer FROM woken
+$$;

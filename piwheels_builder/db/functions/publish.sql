@@ -1,0 +1,93 @@
+-- A verified wheel is in the tree: serve it from now on. served are the targets, besides its own, that it serves as well: their
+-- waiting builds end here, the others start. False where somebody published or refused it meanwhile.
+CREATE OR REPLACE FUNCTION publish_wheel(
+    its_wheel bigint, its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]
+) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    mine    wheel;
+    sibling bigint;
+BEGIN
+    UPDATE wheel
+    SET published_at = now(), requires_python = its_requires_python, metadata_sha256 = its_metadata_sha256,
+        glibc_floor = its_glibc_floor
+    WHERE wheel_id = its_wheel AND published_at IS NULL AND refused_reason IS NULL AND lost_at IS NULL
+    RETURNING * INTO mine;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE build SET state = 'published', reason = 'serves ' || mine.filename WHERE build_id = mine.build_id;
+    PERFORM page_changed(release.project_id) FROM build JOIN release USING (release_id) WHERE build.build_id = mine.build_id;
+    FOR sibling IN
+        DELETE FROM queue USING build AS other, build AS made
+        WHERE made.build_id = mine.build_id AND other.release_id = made.release_id AND other.target_id = ANY (served)
+          AND queue.build_id = other.build_id AND queue.lease_id IS NULL
+        RETURNING queue.build_id
+    LOOP
+        UPDATE build SET state = 'skipped', reason = 'served by ' || mine.filename WHERE build_id = sibling;
+        PERFORM wake_siblings(sibling);
+    END LOOP;
+    PERFORM wake_siblings(mine.build_id);
+    RETURN true;
+END $$;
+
+-- The index host does not believe this wheel: its build has failed, and whoever waited for it starts.
+CREATE OR REPLACE FUNCTION refuse_wheel(its_wheel bigint, why text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    its_build bigint;
+BEGIN
+    UPDATE wheel SET refused_reason = why
+    WHERE wheel_id = its_wheel AND published_at IS NULL AND refused_reason IS NULL AND lost_at IS NULL
+    RETURNING build_id INTO its_build;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE build SET state = 'failed', reason = 'publication refused the wheel: ' || why WHERE build_id = its_build;
+    PERFORM wake_siblings(its_build);
+    RETURN true;
+END $$;
+
+-- The wheel is gone from its builder's outbox before it could be published: build it again.
+CREATE OR REPLACE FUNCTION lose_wheel(its_wheel bigint) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    its_build bigint;
+BEGIN
+    UPDATE wheel SET lost_at = now()
+    WHERE wheel_id = its_wheel AND published_at IS NULL AND refused_reason IS NULL AND lost_at IS NULL
+    RETURNING build_id INTO its_build;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE build SET state = 'pending', reason = 'its wheel was lost with the outbox' WHERE build_id = its_build;
+    PERFORM enqueue(its_build, 1, 60);
+    RETURN true;
+END $$;
+
+-- Take a published wheel off its pages; its file stays at its URL.
+CREATE OR REPLACE FUNCTION withdraw_wheel(its_wheel bigint, why text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    UPDATE wheel SET withdrawn_at = now(), withdrawn_reason = why
+    WHERE wheel_id = its_wheel AND published_at IS NOT NULL AND withdrawn_at IS NULL;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM page_changed(release.project_id)
+    FROM wheel JOIN build USING (build_id) JOIN release USING (release_id) WHERE wheel_id = its_wheel;
+    RETURN true;
+END $$;
+
+-- Something that stands on a project's page has changed.
+CREATE OR REPLACE FUNCTION page_changed(its_project integer) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    INSERT INTO page_due (project_id) VALUES (its_project)
+    ON CONFLICT (project_id) DO UPDATE SET changes = page_due.changes + 1
+$$;
+
+-- The page is on disk as it was read when page_due said changes: nothing more is due unless something changed since.
+CREATE OR REPLACE FUNCTION page_written(its_project integer, seen_changes bigint) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    DELETE FROM page_due WHERE project_id = its_project AND changes = seen_changes
+$$;

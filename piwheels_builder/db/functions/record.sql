@@ -1,0 +1,106 @@
+-- Who is connected: a builder is known by the role it logs in as and by nothing it says.
+CREATE OR REPLACE FUNCTION my_builder() RETURNS builder
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    me builder;
+BEGIN
+    SELECT * INTO me FROM builder WHERE login = session_user AND standing <> 'retired';
+    IF NOT FOUND THEN
+        RAISE EXCEPTION '% is not a builder of this fleet', session_user USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN me;
+END $$;
+
+-- The builder lives: its leases last another term, and the builds it says it began are building.
+CREATE OR REPLACE FUNCTION heartbeat(begun bigint[], term interval) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    me builder := my_builder();
+BEGIN
+    UPDATE builder SET last_seen_at = now() WHERE builder_id = me.builder_id;
+    UPDATE queue SET expires_at = now() + least(term, interval '1 day') WHERE builder_id = me.builder_id AND lease_id IS NOT NULL;
+    UPDATE build SET state = 'building', reason = 'began on ' || me.name
+    FROM queue
+    WHERE queue.build_id = build.build_id AND queue.builder_id = me.builder_id
+      AND build.build_id = ANY (begun) AND build.state = 'leased';
+END $$;
+
+-- Where the build goes after an attempt that was not the release's fault: back into the queue after a pause, into the next memory
+-- class, or parked after three faults on two builders (five on one), so that no release can keep killing Pis.
+CREATE OR REPLACE FUNCTION retry_build(its_build bigint, fault outcome, larger boolean) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    faults   integer;
+    builders integer;
+BEGIN
+    SELECT count(*), count(DISTINCT attempt.builder_id) INTO faults, builders
+    FROM queue
+    JOIN attempt ON attempt.build_id = queue.build_id AND attempt.recorded_at >= queue.queued_at
+    JOIN outcome_meaning USING (outcome)
+    WHERE queue.build_id = its_build AND blame = 'infrastructure';
+    UPDATE queue
+    SET lease_id = NULL, builder_id = NULL, expires_at = NULL,
+        memory_class = memory_class + larger::integer,
+        not_before = CASE WHEN larger THEN '-infinity' ELSE now() + interval '15 seconds' * 4 ^ least(faults, 5) END,
+        held = CASE WHEN NOT larger AND ((faults >= 3 AND builders >= 2) OR faults >= 5)
+                    THEN format('%s infrastructure faults on %s builders, the last one %s', faults, builders, fault) END
+    WHERE build_id = its_build;
+    UPDATE build SET state = 'pending', reason = CASE WHEN larger THEN 'needs more memory' ELSE 'tried again after ' || fault END
+    WHERE build_id = its_build;
+END $$;
+
+-- Record how an attempt ended. Counts while the queue's row carries this lease id and this builder, expired or not; then the
+-- answer is 'recorded'. 'already recorded' is the answer to a repetition, 'lease lost' to anything else, and neither changes a thing.
+CREATE OR REPLACE FUNCTION record_attempt(
+    of_lease uuid, of_build bigint, its_outcome outcome, its_start timestamptz, its_seconds real, its_peak_memory bigint,
+    its_error_line text, its_log_tail text, its_toolchain text,
+    wheel_filename text, wheel_sha256 text, wheel_size bigint
+) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    me         builder := my_builder();
+    leased     queue;
+    whose      blame;
+    attempt_no bigint;
+BEGIN
+    SELECT * INTO leased FROM queue
+    WHERE build_id = of_build AND lease_id = of_lease AND builder_id = me.builder_id
+    FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN CASE WHEN EXISTS (
+            SELECT FROM attempt WHERE build_id = of_build AND lease_id = of_lease AND builder_id = me.builder_id)
+            THEN 'already recorded' ELSE 'lease lost' END;
+    ELSIF (its_outcome = 'built') <> (wheel_filename IS NOT NULL) THEN
+        RAISE EXCEPTION 'a wheel comes with the outcome built, and only with it' USING ERRCODE = 'check_violation';
+    END IF;
+    INSERT INTO attempt (build_id, lease_id, builder_id, outcome, started_at, seconds, peak_memory, error_line, log_tail, toolchain)
+    VALUES (of_build, of_lease, me.builder_id, its_outcome, its_start, its_seconds, its_peak_memory,
+            left(its_error_line, 1000), right(its_log_tail, 20000), left(its_toolchain, 1000))
+    RETURNING attempt_id INTO attempt_no;
+    SELECT blame INTO STRICT whose FROM outcome_meaning WHERE outcome = its_outcome;
+    IF whose = 'none' THEN
+        INSERT INTO wheel (build_id, attempt_id, filename, sha256, size)
+        VALUES (of_build, attempt_no, wheel_filename, wheel_sha256, wheel_size);
+        UPDATE build SET state = 'built', reason = 'built by ' || me.name WHERE build_id = of_build;
+        DELETE FROM queue WHERE build_id = of_build;
+    ELSIF whose = 'infrastructure' OR (whose = 'memory' AND leased.memory_class < 2) THEN
+        PERFORM retry_build(of_build, its_outcome, whose = 'memory');
+    ELSE
+        UPDATE build SET state = 'failed', reason = its_outcome::text WHERE build_id = of_build;
+        DELETE FROM queue WHERE build_id = of_build;
+        PERFORM wake_siblings(of_build);
+    END IF;
+    RETURN 'recorded';
+END $$;
+
+-- Of what a builder keeps in its outbox, given as pairs of lease and build, those it may drop: published, refused, lost to another
+-- lease, or without a wheel.
+CREATE OR REPLACE FUNCTION settled(leases uuid[], builds bigint[]) RETURNS TABLE (lease_id uuid, build_id bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT kept.lease_id, kept.build_id
+    FROM unnest(leases, builds) AS kept (lease_id, build_id)
+    LEFT JOIN attempt ON attempt.lease_id = kept.lease_id AND attempt.build_id = kept.build_id
+                     AND attempt.builder_id = (my_builder()).builder_id
+    LEFT JOIN wheel ON wheel.attempt_id = attempt.attempt_id
+    WHERE wheel.wheel_id IS NULL OR num_nonnulls(wheel.published_at, wheel.refused_reason, wheel.lost_at) > 0
+$$;

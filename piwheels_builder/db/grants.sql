@@ -1,0 +1,23 @@
+-- What each role may do, and nothing more. The owner owns everything; nobody else may define or alter anything.
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, piwheels_dispatcher, piwheels_builder, piwheels_publisher, piwheels_reader;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public
+    FROM PUBLIC, piwheels_dispatcher, piwheels_builder, piwheels_publisher, piwheels_reader;
+GRANT USAGE ON SCHEMA public TO piwheels_dispatcher, piwheels_builder, piwheels_publisher, piwheels_reader;
+
+-- reader: sees everything, changes nothing.
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO piwheels_reader;
+
+-- dispatcher: keeps the catalogue, decides what is wanted, hands out leases. Cannot end a build or touch a wheel.
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO piwheels_dispatcher;
+GRANT INSERT, UPDATE ON project, release TO piwheels_dispatcher;
+GRANT INSERT, UPDATE, DELETE ON upstream_file, operator_instruction, opt_out TO piwheels_dispatcher;
+GRANT EXECUTE ON FUNCTION want_build, skip_build, requeue_build, lease_batch, release_lease, reclaim_leases, wake_orphans,
+    page_changed     TO piwheels_dispatcher;
+
+-- builder: says that it lives and how its attempts ended. Reads no table at all.
+GRANT EXECUTE ON FUNCTION heartbeat, record_attempt, settled TO piwheels_builder;
+
+-- publisher: says what became of a wheel. Cannot lease, record or change the catalogue.
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO piwheels_publisher;
+GRANT EXECUTE ON FUNCTION publish_wheel, refuse_wheel, lose_wheel, withdraw_wheel, page_written TO piwheels_publisher;

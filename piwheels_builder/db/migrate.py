@@ -1,0 +1,83 @@
+"""Bring a database to this version's schema: ordered migrations once each, functions and grants whenever they changed.
+
+Who runs it: ``piwheels-builder migrate`` as the owner, from the database role.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from piwheels_builder.errors import DatabaseRefused
+
+_HERE = Path(str(files(__package__)))
+_LEDGER = """
+    CREATE TABLE IF NOT EXISTS schema_step (
+        name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())
+"""
+_LOCK = 0x70697765  # any number, the same for every migration of every fleet
+
+
+@dataclass(frozen=True)
+class Step:
+    """One .sql file. A repeatable one runs again whenever its text changed."""
+
+    name: str
+    sql: str
+    repeatable: bool
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def steps() -> Iterator[Step]:
+    """All steps in order: migrations by number, then functions, then grants over everything that exists by then."""
+    for path in sorted((_HERE / "migrations").glob("[0-9]*.sql")):
+        yield Step(path.name, path.read_text(), repeatable=False)
+    functions = "\n".join(path.read_text() for path in sorted((_HERE / "functions").glob("*.sql")))
+    # One step, since grants name the functions and CREATE OR REPLACE keeps what an older grants.sql gave.
+    yield Step("functions and grants", functions + (_HERE / "grants.sql").read_text(), repeatable=True)
+
+
+def pending_steps(connection: Connection) -> list[Step]:
+    """The steps this database still needs. Raises DatabaseRefused where a migration changed after it ran, or is unknown here."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('schema_step') IS NOT NULL")
+        (has_ledger,) = cursor.fetchone() or (False,)
+        applied = _applied(cursor) if has_ledger else {}
+    known = {step.name: step for step in steps()}
+    for name, sha256 in applied.items():
+        if name not in known:
+            raise DatabaseRefused(f"the database has {name}, which this version does not know: upgrade piwheels_builder here")
+        if not known[name].repeatable and known[name].sha256 != sha256:
+            raise DatabaseRefused(f"{name} was changed after it ran on this database: add a new migration instead")
+    return [step for name, step in known.items() if applied.get(name) != step.sha256]
+
+
+def migrate(connection: Connection) -> list[str]:
+    """Apply what is missing, all or nothing, one migrator at a time. Returns the names of the steps applied."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        missing = pending_steps(connection)
+        if missing:
+            cursor.execute(_LEDGER)
+            # A function may be defined before one that it calls.
+            cursor.execute("SET LOCAL check_function_bodies = off")
+        for step in missing:
+            cursor.execute(step.sql)
+            cursor.execute(
+                "INSERT INTO schema_step VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET sha256 = excluded.sha256, applied_at = now()",
+                (step.name, step.sha256),
+            )
+    connection.commit()
+    return [step.name for step in missing]
+
+
+def _applied(cursor: Cursor) -> dict[str, str]:
+    cursor.execute("SELECT name, sha256 FROM schema_step")
+    return dict(cursor.fetchall())

@@ -1,0 +1,53 @@
+"""Every error a user of the fleet can meet. Each says what happened and what to do, and has its own exit code."""
+
+
+class FleetError(Exception):
+    """Base of all. ``exit_code`` is what a command ends with (sysexits.h where one fits)."""
+
+    exit_code = 1
+
+
+class BadInput(FleetError):
+    """An argument, variable or configuration file is wrong."""
+
+    exit_code = 64
+
+
+class UpstreamError(FleetError):
+    """The upstream index answered with an error, with garbage, or not at all. ``temporary``: worth another try later."""
+
+    exit_code = 69
+
+    def __init__(self, message: str, *, temporary: bool = True) -> None:
+        super().__init__(message)
+        self.temporary = temporary
+
+
+class UnknownProject(FleetError):
+    """The upstream index has no such project, release or file."""
+
+    exit_code = 66
+
+
+class DatabaseAway(FleetError):
+    """PostgreSQL cannot be reached, or went away. Nothing is lost: run the command again once it is back."""
+
+    exit_code = 75
+
+
+class DatabaseRefused(FleetError):
+    """PostgreSQL refused what was asked: a role without the right, a schema of another version."""
+
+    exit_code = 77
+
+
+class SandboxUnavailable(FleetError):
+    """bubblewrap is missing, or this kernel does not let it make namespaces. No build runs without it."""
+
+    exit_code = 78
+
+
+class BuildFailed(FleetError):
+    """The release did not build; the outcome says why."""
+
+    exit_code = 2

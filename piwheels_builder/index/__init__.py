@@ -1,0 +1,1 @@
+"""The published index: verified wheels, project pages, the tree nginx serves."""

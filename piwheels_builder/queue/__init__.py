@@ -1,0 +1,1 @@
+"""What is wanted and unfinished: batches, leases, and the operator's commands on them."""

@@ -1,0 +1,110 @@
+"""The two configuration files that provisioning writes: fleet.yml on the index host, builder.yml on a builder."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from piwheels_builder.errors import BadInput
+from piwheels_builder.targets import Target
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class FleetSettings:
+    """fleet.yml: how the index host reaches the database, and what the operator wants built."""
+
+    #: libpq connection string of each role: owner, dispatcher, publisher, reader.
+    database: Mapping[str, str]
+    targets: tuple[Target, ...]
+    #: The simple index everything comes from; None means the one pip is configured with on this host.
+    upstream: str | None = None
+    #: missing: build what upstream has no serving wheel for; all: build everything that has an sdist.
+    build_policy: str = "missing"
+    #: Projects in the catalogue, by name or name==version, or "all".
+    projects: tuple[str, ...] | str = ()
+    #: How many of the newest releases of each project are wanted: a number, or "all".
+    releases: int | str = 1
+    #: The root of the published tree.
+    published_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class BuilderSettings:
+    """builder.yml: one builder's name, its places on disk and its limits."""
+
+    name: str
+    #: libpq connection string as this builder's own login role.
+    database: str
+    #: Holds spool/, outbox/, area/ (builds in progress), environments/ and cache/. spool and outbox must survive a reboot.
+    state_dir: Path
+    #: Interpreter of each Python ABI built here: {"cp311": "/usr/bin/python3.11"}.
+    pythons: Mapping[str, Path]
+    architecture: str
+    os_release: str
+    slots: int = 1
+    upstream: str | None = None
+    #: First of ``slots`` user ids that builds run as when the service is root; None runs them as the service's own user.
+    first_build_uid: int | None = None
+    build_seconds: int = 6 * 3600
+    heartbeat_seconds: int = 60
+    #: A lease lasts this long after the last heartbeat.
+    lease_seconds: int = 4 * 3600
+
+
+def configuration_dir() -> Path:
+    """Where the files are: PIWHEELS_BUILDER_ETC, else the first of the places that provisioning uses. Raises BadInput if none."""
+    named = os.environ.get("PIWHEELS_BUILDER_ETC")
+    state_home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    places = [Path(named)] if named else [Path("/etc/piwheels-builder"), state_home / "piwheels-builder/etc"]
+    if not named and os.geteuid() == 0:
+        places.insert(1, Path("/var/lib/piwheels-builder/etc"))
+    for place in places:
+        if place.is_dir():
+            return place
+    raise BadInput("no configuration found in " + ", ".join(map(str, places)) + ": run `ansible-playbook provision.yml` first")
+
+
+def load_fleet(path: Path | None = None) -> FleetSettings:
+    """Read fleet.yml. Raises BadInput, naming the file and the key, for anything it does not understand."""
+    path = path or configuration_dir() / "fleet.yml"
+    fields = _read(path)
+    fields["targets"] = tuple(Target.parse(target) for target in fields.get("targets", ()))
+    if isinstance(fields.get("projects"), list):
+        fields["projects"] = tuple(fields["projects"])
+    if fields.get("published_dir"):
+        fields["published_dir"] = Path(fields["published_dir"])
+    return _construct(FleetSettings, fields, path)
+
+
+def load_builder(path: Path | None = None) -> BuilderSettings:
+    """Read builder.yml. Raises BadInput, naming the file and the key, for anything it does not understand."""
+    path = path or configuration_dir() / "builder.yml"
+    fields = _read(path)
+    fields["state_dir"] = Path(fields.get("state_dir", ""))
+    fields["pythons"] = {abi: Path(python) for abi, python in (fields.get("pythons") or {}).items()}
+    return _construct(BuilderSettings, fields, path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        fields = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}): run `ansible-playbook provision.yml`") from error
+    except yaml.YAMLError as error:
+        raise BadInput(f"{path} is not YAML: {error}") from error
+    if not isinstance(fields, dict):
+        raise BadInput(f"{path} must hold settings, one `name: value` a line")
+    return fields
+
+
+def _construct(kind: type[Settings], fields: dict[str, Any], path: Path) -> Settings:
+    try:
+        return kind(**fields)
+    except TypeError as error:
+        # The dataclass's own words name the missing or unknown key.
+        raise BadInput(f"{path}: {str(error).partition('() ')[2] or error}") from error

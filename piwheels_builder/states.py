@@ -1,0 +1,79 @@
+"""States of a build, outcomes of an attempt, and whose fault an outcome is. The same words as the database's enums (tested)."""
+
+from enum import StrEnum
+
+
+class BuildState(StrEnum):
+    """Where a build stands; build_transition in the database says which may follow which, and why."""
+
+    PENDING = "pending"
+    LEASED = "leased"
+    BUILDING = "building"
+    BUILT = "built"
+    PUBLISHED = "published"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class Blame(StrEnum):
+    """Whose fault an outcome is."""
+
+    NONE = "none"
+    RELEASE = "release"
+    MEMORY = "memory"
+    INFRASTRUCTURE = "infrastructure"
+
+
+class Outcome(StrEnum):
+    """How an attempt ended; outcome_meaning in the database explains each."""
+
+    BUILT = "built"
+
+    VERSION_MISMATCH = "version_mismatch"
+    REQUIREMENT_UNAVAILABLE = "requirement_unavailable"
+    REQUIREMENT_WITHOUT_WHEEL = "requirement_without_wheel"
+    IMPORT_ERROR = "import_error"
+    PYTHON2_ONLY = "python2_only"
+    PYTHON_API_GONE = "python_api_gone"
+    COMPILE_ERROR = "compile_error"
+    MISSING_HEADER = "missing_header"
+    MISSING_PROGRAM = "missing_program"
+    NEEDS_NETWORK = "needs_network"
+    PROMPTED = "prompted"
+    TIMEOUT = "timeout"
+    STALLED = "stalled"
+    LOG_FLOOD = "log_flood"
+    NO_WHEEL_MADE = "no_wheel_made"
+    BAD_WHEEL = "bad_wheel"
+    BAD_SDIST = "bad_sdist"
+    DELIBERATE_REFUSAL = "deliberate_refusal"
+    BUILD_ERROR = "build_error"
+
+    OUT_OF_MEMORY = "out_of_memory"
+
+    DISK_FULL = "disk_full"
+    KILLED = "killed"
+    LEASE_LOST = "lease_lost"
+    NETWORK_AWAY = "network_away"
+    SDIST_UNAVAILABLE = "sdist_unavailable"
+    BUILDER_FAULT = "builder_fault"
+
+    @property
+    def blame(self) -> Blame:
+        if self is Outcome.BUILT:
+            return Blame.NONE
+        if self is Outcome.OUT_OF_MEMORY:
+            return Blame.MEMORY
+        return Blame.INFRASTRUCTURE if self in _INFRASTRUCTURE else Blame.RELEASE
+
+
+_INFRASTRUCTURE = frozenset(
+    {
+        Outcome.DISK_FULL,
+        Outcome.KILLED,
+        Outcome.LEASE_LOST,
+        Outcome.NETWORK_AWAY,
+        Outcome.SDIST_UNAVAILABLE,
+        Outcome.BUILDER_FAULT,
+    }
+)

@@ -1,0 +1,90 @@
+"""Targets: a Python ABI on an architecture on an OS release, and which wheels serve one."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from packaging.specifiers import SpecifierSet
+from packaging.tags import Tag, compatible_tags, cpython_tags, generic_tags
+
+from piwheels_builder.errors import BadInput
+
+#: C library of each supported OS release, as (major, minor); the same rows as os_release in the database (tested).
+GLIBC = {"bullseye": (2, 31), "bookworm": (2, 36), "trixie": (2, 41)}
+ARCHITECTURES = ("armv6l", "armv7l", "aarch64", "x86_64", "i686", "riscv64")
+#: Older names of three manylinux levels (PEP 600).
+_LEGACY_MANYLINUX = {(2, 17): "manylinux2014", (2, 12): "manylinux2010", (2, 5): "manylinux1"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """For example ``Target("cp311", "armv7l", "bookworm")``. Raises BadInput for what this fleet does not know."""
+
+    python: str
+    architecture: str
+    os_release: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"(cp|pp)3\d{1,2}t?", self.python):
+            raise BadInput(f"{self.python!r} is not a Python ABI: write it like cp311")
+        if self.architecture not in ARCHITECTURES:
+            raise BadInput(f"{self.architecture!r} is not an architecture known here: one of {', '.join(ARCHITECTURES)}")
+        if self.os_release not in GLIBC:
+            raise BadInput(f"{self.os_release!r} is not an OS release known here: one of {', '.join(GLIBC)}")
+
+    def __str__(self) -> str:
+        return f"{self.python}-{self.architecture}-{self.os_release}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Target":
+        """The inverse of ``str()``."""
+        parts = text.split("-")
+        if len(parts) != 3:
+            raise BadInput(f"{text!r} is not a target: write it like cp311-armv7l-bookworm")
+        return cls(*parts)
+
+    @property
+    def python_version(self) -> tuple[int, int]:
+        digits = self.python[2:].rstrip("t")
+        return int(digits[0]), int(digits[1:])
+
+    @property
+    def abi_order(self) -> int:
+        """Sorts cp39 before cp311, and plain builds before free-threaded ones."""
+        major, minor = self.python_version
+        return (major * 100 + minor) * 2 + self.python.endswith("t")
+
+    @property
+    def glibc(self) -> tuple[int, int]:
+        return GLIBC[self.os_release]
+
+    @cached_property
+    def tags(self) -> frozenset[Tag]:
+        """Every tag a pip of this target installs (PEP 425, PEP 600)."""
+        platforms = list(self._platforms())
+        if self.python.startswith("pp"):
+            # PyPy names its ABI after its own release too (pypy39_pp73); what it accepts of it is looked up on the builder.
+            own = generic_tags(interpreter=self.python, abis=["none"], platforms=platforms)
+        else:
+            own = cpython_tags(self.python_version, abis=[self.python], platforms=platforms)
+        pure = compatible_tags(self.python_version, interpreter=self.python, platforms=platforms)
+        return frozenset([*own, *pure])
+
+    def is_served_by(self, tags: Iterable[Tag]) -> bool:
+        """Whether a wheel with these tags installs here."""
+        return not self.tags.isdisjoint(tags)
+
+    def is_admitted_by(self, requires_python: str | None) -> bool:
+        """Whether a ``requires-python`` admits this Python. Raises InvalidSpecifier for one that is none."""
+        major, minor = self.python_version
+        # The newest patch release any Python has had is below 99: ">=3.11.4" admits cp311, "!=3.11.*" does not.
+        return SpecifierSet(requires_python or "").contains(f"{major}.{minor}.99", prereleases=True)
+
+    def _platforms(self) -> Iterable[str]:
+        major, newest = self.glibc
+        for minor in range(newest, 4, -1):
+            yield f"manylinux_{major}_{minor}_{self.architecture}"
+            if (major, minor) in _LEGACY_MANYLINUX:
+                yield f"{_LEGACY_MANYLINUX[major, minor]}_{self.architecture}"
+        yield f"linux_{self.architecture}"

