@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg2
-from psycopg2.extensions import connection as Connection
+import psycopg2.extensions
 
 from piwheels_builder.errors import DatabaseAway, DatabaseRefused
+
+Connection = psycopg2.extensions.connection
+Cursor = psycopg2.extensions.cursor
 
 CONNECT_SECONDS = 10
 #: SQLSTATE classes and codes (PostgreSQL appendix A) that mean the server, not the request, is at fault.

@@ -9,16 +9,13 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from psycopg2.extensions import connection as Connection
-from psycopg2.extensions import cursor as Cursor
+import aiosql
 
+from piwheels_builder.db.connect import Connection
 from piwheels_builder.errors import DatabaseRefused
 
 _HERE = Path(str(files(__package__)))
-_LEDGER = """
-    CREATE TABLE IF NOT EXISTS schema_step (
-        name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())
-"""
+_queries = aiosql.from_path(_HERE / "migrate.sql", "psycopg2")
 _LOCK = 0x70697765  # any number, the same for every migration of every fleet
 
 
@@ -46,10 +43,7 @@ def steps() -> Iterator[Step]:
 
 def pending_steps(connection: Connection) -> list[Step]:
     """The steps this database still needs. Raises DatabaseRefused where a migration changed after it ran, or is unknown here."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('schema_step') IS NOT NULL")
-        (has_ledger,) = cursor.fetchone() or (False,)
-        applied = _applied(cursor) if has_ledger else {}
+    applied = dict(_queries.applied_steps(connection)) if _queries.has_ledger(connection) else {}
     known = {step.name: step for step in steps()}
     for name, sha256 in applied.items():
         if name not in known:
@@ -61,23 +55,14 @@ def pending_steps(connection: Connection) -> list[Step]:
 
 def migrate(connection: Connection) -> list[str]:
     """Apply what is missing, all or nothing, one migrator at a time. Returns the names of the steps applied."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        missing = pending_steps(connection)
-        if missing:
-            cursor.execute(_LEDGER)
-            # A function may be defined before one that it calls.
-            cursor.execute("SET LOCAL check_function_bodies = off")
-        for step in missing:
+    _queries.lock_out_other_migrators(connection, lock=_LOCK)
+    missing = pending_steps(connection)
+    if missing:
+        _queries.make_ledger(connection)
+        _queries.let_functions_name_later_ones(connection)
+    for step in missing:
+        with connection.cursor() as cursor:
             cursor.execute(step.sql)
-            cursor.execute(
-                "INSERT INTO schema_step VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET sha256 = excluded.sha256, applied_at = now()",
-                (step.name, step.sha256),
-            )
+        _queries.note_step(connection, name=step.name, sha256=step.sha256)
     connection.commit()
     return [step.name for step in missing]
-
-
-def _applied(cursor: Cursor) -> dict[str, str]:
-    cursor.execute("SELECT name, sha256 FROM schema_step")
-    return dict(cursor.fetchall())

@@ -1,0 +1,59 @@
+"""An attempt: how one try of a build ended, as the builder keeps it in its outbox and records it in the database."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from piwheels_builder.errors import BadInput
+from piwheels_builder.states import Outcome
+
+
+@dataclass(frozen=True)
+class BuiltWheel:
+    """A wheel that passed the builder's checks. ``sha256`` is hex, ``size`` in bytes."""
+
+    filename: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """``started_at`` is UTC, ``seconds`` wall time by the monotonic clock, ``peak_memory`` bytes. ``wheel`` exactly when built."""
+
+    lease_id: UUID
+    build_id: int
+    project: str
+    version: str
+    outcome: Outcome
+    started_at: datetime
+    seconds: float
+    peak_memory: int | None = None
+    error_line: str | None = None
+    log_tail: str | None = None
+    toolchain: str | None = None
+    wheel: BuiltWheel | None = None
+
+    @property
+    def directory_name(self) -> str:
+        """Where it lies in the outbox, and in the index host's incoming directory of its builder."""
+        return f"{self.lease_id}-{self.build_id}"
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), default=str, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Attempt":
+        """The inverse of ``to_json``. Raises BadInput for anything else."""
+        try:
+            fields: dict[str, Any] = json.loads(text)
+            fields["lease_id"] = UUID(fields["lease_id"])
+            fields["outcome"] = Outcome(fields["outcome"])
+            fields["started_at"] = datetime.fromisoformat(fields["started_at"])
+            if fields["wheel"] is not None:
+                fields["wheel"] = BuiltWheel(**fields["wheel"])
+            return cls(**fields)
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadInput(f"not an attempt: {error!r}") from error
