@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from piwheels_builder.builder import commands as builder_commands
 from piwheels_builder.catalogue import commands as catalogue_commands
-from piwheels_builder.db import commands as db_commands
 from piwheels_builder.errors import FleetError
 from piwheels_builder.queue import commands as queue_commands
 
@@ -40,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="Try one release, without any fleet:  piwheels-builder build docopt==0.6.2 --wheel-dir .",
     )
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for room in (builder_commands, catalogue_commands, queue_commands, db_commands):
+    for room in (builder_commands, catalogue_commands, queue_commands):
         room.add_commands(commands)
     return top
 

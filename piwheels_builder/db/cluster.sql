@@ -1,3 +1,4 @@
+-- name: create_roles()#
 -- The roles of a fleet, for the whole PostgreSQL cluster. Run by its superuser; a second run changes nothing.
 DO $$
 DECLARE
@@ -16,3 +17,11 @@ BEGIN
     ALTER ROLE piwheels_owner CREATEROLE;
     GRANT piwheels_builder TO piwheels_owner WITH ADMIN OPTION;
 END $$;
+
+-- name: database_exists(name)$
+-- Whether the cluster has a database of this name.
+SELECT EXISTS (SELECT FROM pg_database WHERE datname = :name);
+
+-- name: own_public_schema()#
+-- The owner may make tables in its database, which PostgreSQL 15 and newer reserve to the database's own owner role.
+ALTER SCHEMA public OWNER TO piwheels_owner;

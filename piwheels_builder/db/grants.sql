@@ -20,4 +20,4 @@ GRANT EXECUTE ON FUNCTION heartbeat, record_attempt, settled TO piwheels_builder
 
 -- publisher: says what became of a wheel. Cannot lease, record or change the catalogue.
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO piwheels_publisher;
-GRANT EXECUTE ON FUNCTION publish_wheel, refuse_wheel, lose_wheel, withdraw_wheel, page_written TO piwheels_publisher;
+GRANT EXECUTE ON FUNCTION publish_wheel, adopt_wheel, refuse_wheel, lose_wheel, withdraw_wheel, page_written TO piwheels_publisher;

@@ -6,7 +6,6 @@ Who runs it: ``piwheels-builder migrate`` as the owner, from the database role.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import aiosql
@@ -14,7 +13,7 @@ import aiosql
 from piwheels_builder.db.connect import Connection
 from piwheels_builder.errors import DatabaseRefused
 
-_HERE = Path(str(files(__package__)))
+_HERE = Path(__file__).parent
 _queries = aiosql.from_path(_HERE / "migrate.sql", "psycopg2")
 _LOCK = 0x70697765  # any number, the same for every migration of every fleet
 

@@ -50,7 +50,7 @@ class Batch:
         """The inverse of ``to_json``. Raises BadInput for anything else."""
         try:
             return cls.from_mapping(json.loads(text))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise BadInput(f"not a batch: {error!r}") from error
 
     @classmethod

@@ -1,6 +1,35 @@
+-- The builds to lease next for a builder, worth about budget_seconds, at most most_builds, without those in passed_over. Reads
+-- the head of the queue's index once per target and memory class, and locks nothing.
+CREATE OR REPLACE FUNCTION next_builds(for_builder builder, budget_seconds real, most_builds integer, passed_over bigint[])
+RETURNS bigint[] LANGUAGE sql STABLE AS $$
+    WITH head AS (
+        SELECT candidate.*
+        FROM builder_target
+        CROSS JOIN generate_series(0, for_builder.memory_class) AS class
+        CROSS JOIN LATERAL (
+            SELECT queue.build_id, queue.priority, queue.memory_class, queue.estimate_seconds
+            FROM queue
+            WHERE queue.target_id = builder_target.target_id AND queue.memory_class = class
+              AND queue.lease_id IS NULL AND queue.waits_for IS NULL AND queue.held IS NULL AND queue.not_before <= now()
+              AND queue.build_id <> ALL (passed_over)
+            ORDER BY queue.priority, queue.estimate_seconds DESC, queue.build_id
+            LIMIT most_builds
+        ) AS candidate
+        WHERE builder_target.builder_id = for_builder.builder_id
+    ), ranked AS (
+        SELECT head.build_id,
+               row_number() OVER line AS place,
+               sum(head.estimate_seconds) OVER line - head.estimate_seconds AS seconds_before
+        FROM head
+        WINDOW line AS (ORDER BY priority, memory_class DESC, estimate_seconds DESC, build_id)
+    )
+    SELECT array_agg(build_id ORDER BY place)
+    FROM ranked WHERE place <= most_builds AND (place = 1 OR seconds_before < budget_seconds)
+$$;
+
 -- Lease builds worth about budget_seconds to one builder, at most most_builds of them, for term. At least one where any fits. The
 -- rows are everything a builder needs to know; the same lease id stands on all of them. Several callers at once never get
--- the same build (SKIP LOCKED), and each reads only the head of the index, per target and memory class.
+-- the same build: what another one holds at this moment is passed over.
 CREATE OR REPLACE FUNCTION lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval)
 RETURNS TABLE (
     lease_id uuid, build_id bigint, expires_at timestamptz, estimate_seconds real,
@@ -10,8 +39,10 @@ RETURNS TABLE (
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    me      builder;
-    new_id  uuid := gen_random_uuid();
+    me          builder;
+    new_id      uuid := gen_random_uuid();
+    chosen      bigint[];
+    passed_over bigint[] := '{}';
 BEGIN
     SELECT * INTO me FROM builder WHERE name = to_builder;
     IF NOT FOUND THEN
@@ -19,54 +50,36 @@ BEGIN
     ELSIF me.standing <> 'active' THEN
         RETURN;
     END IF;
+    LOOP
+        chosen := next_builds(me, budget_seconds, most_builds, passed_over);
+        EXIT WHEN chosen IS NULL;
+        UPDATE queue SET lease_id = new_id, builder_id = me.builder_id, expires_at = now() + term
+        WHERE queue.build_id IN (
+            SELECT free.build_id FROM queue AS free
+            WHERE free.build_id = ANY (chosen) AND free.lease_id IS NULL
+            FOR UPDATE SKIP LOCKED);
+        EXIT WHEN FOUND;
+        passed_over := passed_over || chosen;
+    END LOOP;
+    UPDATE build SET state = 'leased', reason = 'leased to ' || me.name
+    FROM queue WHERE queue.build_id = ANY (chosen) AND queue.lease_id = new_id AND build.build_id = queue.build_id;
     RETURN QUERY
-    WITH head AS MATERIALIZED (
-        SELECT candidate.*
-        FROM builder_target
-        CROSS JOIN generate_series(0, me.memory_class) AS class
-        CROSS JOIN LATERAL (
-            SELECT queue.build_id, queue.priority, queue.memory_class, queue.estimate_seconds
-            FROM queue
-            WHERE queue.target_id = builder_target.target_id AND queue.memory_class = class
-              AND queue.lease_id IS NULL AND queue.waits_for IS NULL AND queue.held IS NULL AND queue.not_before <= now()
-            ORDER BY queue.priority, queue.estimate_seconds DESC, queue.build_id
-            LIMIT most_builds
-            FOR UPDATE SKIP LOCKED
-        ) AS candidate
-        WHERE builder_target.builder_id = me.builder_id
-    ), ranked AS (
-        SELECT head.build_id,
-               row_number() OVER line AS place,
-               sum(head.estimate_seconds) OVER line - head.estimate_seconds AS seconds_before
-        FROM head
-        WINDOW line AS (ORDER BY priority, memory_class DESC, estimate_seconds DESC, build_id)
-    ), leased AS (
-        UPDATE queue
-        SET lease_id = new_id, builder_id = me.builder_id, expires_at = now() + term
-        FROM ranked
-        WHERE ranked.build_id = queue.build_id AND ranked.place <= most_builds
-          AND (ranked.place = 1 OR ranked.seconds_before < budget_seconds)
-        RETURNING queue.build_id, queue.expires_at, queue.estimate_seconds, ranked.place
-    ), told AS (
-        UPDATE build SET state = 'leased', reason = 'leased to ' || me.name
-        FROM leased WHERE leased.build_id = build.build_id
-        RETURNING build.build_id, build.release_id, build.target_id
-    )
-    SELECT new_id, leased.build_id, leased.expires_at, leased.estimate_seconds,
+    SELECT new_id, queue.build_id, queue.expires_at, queue.estimate_seconds,
            project.name, release.version, target.python, target.architecture, target.os_release,
            sdist.filename, sdist.url, sdist.sha256, sdist.size, sdist.upload_time
-    FROM leased
-    JOIN told USING (build_id)
-    JOIN release ON release.release_id = told.release_id
+    FROM unnest(chosen) WITH ORDINALITY AS line (build_id, place)
+    JOIN queue ON queue.build_id = line.build_id AND queue.lease_id = new_id
+    JOIN build ON build.build_id = line.build_id
+    JOIN release ON release.release_id = build.release_id
     JOIN project ON project.project_id = release.project_id
-    JOIN target ON target.target_id = told.target_id
+    JOIN target ON target.target_id = build.target_id
     CROSS JOIN LATERAL (
         SELECT * FROM upstream_file
-        WHERE upstream_file.release_id = told.release_id AND kind = 'sdist'
+        WHERE upstream_file.release_id = build.release_id AND kind = 'sdist'
         ORDER BY upstream_file.filename LIKE '%.tar.gz' DESC, upstream_file.filename
         LIMIT 1
     ) AS sdist
-    ORDER BY leased.place;
+    ORDER BY line.place;
 END $$;
 
 -- Give back what was leased but could not be delivered, or what a retired builder still held. Builds that began count as lost.

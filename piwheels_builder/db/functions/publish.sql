@@ -1,7 +1,9 @@
--- A verified wheel is in the tree: serve it from now on. served are the targets, besides its own, that it serves as well: their
--- waiting builds end here, the others start. False where somebody published or refused it meanwhile.
+-- A verified wheel is in the tree: serve it from now on, under the filename, hash and size given (a build tag changes all three).
+-- served are the targets, besides its own, that it serves as well: their waiting builds end here, the others start. False where
+-- somebody published or refused it meanwhile.
 CREATE OR REPLACE FUNCTION publish_wheel(
-    its_wheel bigint, its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]
+    its_wheel bigint, its_filename text, its_sha256 text, its_size bigint,
+    its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]
 ) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
@@ -9,8 +11,8 @@ DECLARE
     sibling bigint;
 BEGIN
     UPDATE wheel
-    SET published_at = now(), requires_python = its_requires_python, metadata_sha256 = its_metadata_sha256,
-        glibc_floor = its_glibc_floor
+    SET published_at = now(), filename = its_filename, sha256 = its_sha256, size = its_size,
+        requires_python = its_requires_python, metadata_sha256 = its_metadata_sha256, glibc_floor = its_glibc_floor
     WHERE wheel_id = its_wheel AND published_at IS NULL AND refused_reason IS NULL AND lost_at IS NULL
     RETURNING * INTO mine;
     IF NOT FOUND THEN
@@ -28,6 +30,24 @@ BEGIN
         PERFORM wake_siblings(sibling);
     END LOOP;
     PERFORM wake_siblings(mine.build_id);
+    RETURN true;
+END $$;
+
+-- This wheel is, byte for byte, one that is published already: its build is, too. The row goes, since a published filename has one
+-- wheel; the attempt stays. False where somebody published or refused it meanwhile.
+CREATE OR REPLACE FUNCTION adopt_wheel(its_wheel bigint, published_filename text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    its_build bigint;
+BEGIN
+    DELETE FROM wheel
+    WHERE wheel_id = its_wheel AND published_at IS NULL AND refused_reason IS NULL AND lost_at IS NULL
+    RETURNING build_id INTO its_build;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE build SET state = 'published', reason = 'serves ' || published_filename WHERE build_id = its_build;
+    PERFORM wake_siblings(its_build);
     RETURN true;
 END $$;
 

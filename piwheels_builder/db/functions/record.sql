@@ -11,17 +11,19 @@ BEGIN
     RETURN me;
 END $$;
 
--- The builder lives: its leases last another term, and the builds it says it began are building.
-CREATE OR REPLACE FUNCTION heartbeat(begun bigint[], term interval) RETURNS void
+-- The builder lives: the leases it says it still holds last another term, and the builds it says it began are building. A lease that
+-- it holds no more (a spool lost with its disk, a batch it could not read) is not named, so it expires and is reclaimed.
+CREATE OR REPLACE FUNCTION heartbeat(leases_held uuid[], begun bigint[], term interval) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     me builder := my_builder();
 BEGIN
     UPDATE builder SET last_seen_at = now() WHERE builder_id = me.builder_id;
-    UPDATE queue SET expires_at = now() + least(term, interval '1 day') WHERE builder_id = me.builder_id AND lease_id IS NOT NULL;
+    UPDATE queue SET expires_at = now() + least(term, interval '1 day')
+    WHERE builder_id = me.builder_id AND lease_id = ANY (leases_held);
     UPDATE build SET state = 'building', reason = 'began on ' || me.name
     FROM queue
-    WHERE queue.build_id = build.build_id AND queue.builder_id = me.builder_id
+    WHERE queue.build_id = build.build_id AND queue.builder_id = me.builder_id AND queue.lease_id = ANY (leases_held)
       AND build.build_id = ANY (begun) AND build.state = 'leased';
 END $$;
 

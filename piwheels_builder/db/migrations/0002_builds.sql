@@ -203,3 +203,6 @@ CREATE TABLE page_due (
     project_id integer PRIMARY KEY REFERENCES project,
     changes    bigint NOT NULL DEFAULT 1
 );
+
+-- What a run or a report asks for: attempts and builds since a moment.
+CREATE INDEX attempt_recorded ON attempt (recorded_at);

@@ -1,0 +1,1 @@
+"""Benchmarks: each states its input and prints its figures; docs/benchmarks.md keeps them."""

@@ -1,0 +1,142 @@
+#!/usr/bin/python
+"""Ansible module: prepare the embedded PostgreSQL of a fleet of one, and bring the fleet's schema up to date."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_database
+short_description: Prepare the embedded PostgreSQL of a fleet of one, and bring the fleet's schema up to date
+description:
+  - With O(state=prepared), makes the data directory and its settings; the server itself is kept running by supervisord.
+  - With O(state=migrated), makes the fleet's roles and database where they are missing, then applies the migrations that are.
+options:
+  state:
+    description: What to do.
+    type: str
+    choices: [prepared, migrated]
+    required: true
+  data_dir:
+    description: The server's data directory.
+    type: path
+    required: true
+  socket_dir:
+    description: Where its Unix socket is. The path must be short, see unix(7).
+    type: path
+    required: true
+  run_as:
+    description: The user it runs as. Required when the module runs as root.
+    type: str
+  trusted_users:
+    description: Users of the operating system who may log in as any role of the fleet.
+    type: list
+    elements: str
+    default: []
+attributes:
+  check_mode:
+    description: Tells whether something would change. Migrations of a database that does not exist yet are all missing.
+    support: full
+  diff_mode:
+    description: Names the migrations.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Prepare the embedded database
+  fleet_database:
+    state: prepared
+    data_dir: "{{ fleet_state_dir }}/database"
+    socket_dir: "{{ fleet_state_dir }}/run"
+"""
+
+RETURN = r"""
+command:
+  description: The command that runs the server, as a list.
+  returned: O(state=prepared)
+  type: list
+steps:
+  description: Names of the migrations applied, or missing in check mode.
+  returned: O(state=migrated)
+  type: list
+"""
+
+import os
+import subprocess
+import traceback
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+try:
+    from piwheels_builder.db.connect import connected
+    from piwheels_builder.db.embedded import EmbeddedDatabase, create_roles_and_database, is_prepared, prepare
+    from piwheels_builder.db.migrate import migrate, pending_steps, steps
+    from piwheels_builder.errors import BadInput, DatabaseRefused, FleetError
+except ImportError:
+    IMPORT_ERROR: str | None = traceback.format_exc()
+else:
+    IMPORT_ERROR = None
+
+ARGUMENTS = {
+    "state": {"type": "str", "choices": ["prepared", "migrated"], "required": True},
+    "data_dir": {"type": "path", "required": True},
+    "socket_dir": {"type": "path", "required": True},
+    "run_as": {"type": "str"},
+    "trusted_users": {"type": "list", "elements": "str", "default": []},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    if IMPORT_ERROR is not None:
+        module.fail_json(msg=missing_required_lib("piwheels_builder"), exception=IMPORT_ERROR)
+    database = EmbeddedDatabase(
+        Path(module.params["data_dir"]),
+        Path(module.params["socket_dir"]),
+        module.params["run_as"],
+        tuple(module.params["trusted_users"]),
+    )
+    try:
+        result = {"prepared": prepared, "migrated": migrated}[module.params["state"]](database, check=module.check_mode)
+    except FleetError as error:
+        module.fail_json(msg=str(error))
+    except (OSError, subprocess.CalledProcessError) as error:
+        module.fail_json(msg=f"the database cannot be prepared: {error}")
+    module.exit_json(**result)
+
+
+def prepared(database: EmbeddedDatabase, *, check: bool) -> dict[str, Any]:
+    if os.geteuid() == 0 and database.run_as is None:
+        raise BadInput("PostgreSQL never runs as root: set run_as to an unprivileged user")
+    changed = not is_prepared(database) if check else prepare(database)
+    return {"changed": changed, "command": database.command}
+
+
+def migrated(database: EmbeddedDatabase, *, check: bool) -> dict[str, Any]:
+    names = missing(database) if check else apply(database)
+    return {
+        "changed": bool(names),
+        "steps": names,
+        "diff": {"before": "", "after": "".join(f"{name}\n" for name in names)},
+    }
+
+
+def missing(database: EmbeddedDatabase) -> list[str]:
+    try:
+        with connected(database.conninfo("piwheels_owner")) as connection:
+            return [step.name for step in pending_steps(connection)]
+    except FleetError as error:
+        if isinstance(error, DatabaseRefused):
+            raise
+        # No server or no database yet: a real run would make both.
+        return [step.name for step in steps()]
+
+
+def apply(database: EmbeddedDatabase) -> list[str]:
+    create_roles_and_database(database)
+    with connected(database.conninfo("piwheels_owner")) as connection:
+        return migrate(connection)
+
+
+if __name__ == "__main__":
+    main()

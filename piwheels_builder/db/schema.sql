@@ -1,0 +1,936 @@
+CREATE TYPE public.blame AS ENUM (
+    'none',
+    'release',
+    'memory',
+    'infrastructure'
+);
+CREATE TYPE public.build_state AS ENUM (
+    'pending',
+    'leased',
+    'building',
+    'built',
+    'published',
+    'failed',
+    'skipped'
+);
+CREATE TYPE public.builder_standing AS ENUM (
+    'active',
+    'draining',
+    'paused',
+    'quarantined',
+    'retired'
+);
+CREATE TYPE public.file_kind AS ENUM (
+    'sdist',
+    'wheel',
+    'refused'
+);
+CREATE TYPE public.instruction AS ENUM (
+    'skip',
+    'force'
+);
+CREATE TYPE public.outcome AS ENUM (
+    'built',
+    'version_mismatch',
+    'requirement_unavailable',
+    'requirement_without_wheel',
+    'import_error',
+    'python2_only',
+    'python_api_gone',
+    'compile_error',
+    'missing_header',
+    'missing_program',
+    'needs_network',
+    'prompted',
+    'timeout',
+    'stalled',
+    'log_flood',
+    'no_wheel_made',
+    'bad_wheel',
+    'bad_sdist',
+    'deliberate_refusal',
+    'build_error',
+    'out_of_memory',
+    'disk_full',
+    'killed',
+    'lease_lost',
+    'network_away',
+    'sdist_unavailable',
+    'builder_fault'
+);
+CREATE FUNCTION public.check_build_transition() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM build_transition WHERE before = OLD.state AND after = NEW.state) THEN
+        RAISE EXCEPTION 'build % cannot go from % to %', OLD.build_id, OLD.state, NEW.state
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'build_transition_is_known';
+    END IF;
+    NEW.changed_at := now();
+    RETURN NEW;
+END $$;
+CREATE FUNCTION public.enqueue(wanted_build bigint, its_priority integer, guess_seconds real, leader bigint DEFAULT NULL::bigint) RETURNS void
+    LANGUAGE sql
+    AS $$
+    INSERT INTO queue (build_id, target_id, memory_class, priority, estimate_seconds, waits_for)
+    SELECT build.build_id, build.target_id, cost.memory_class, its_priority, cost.seconds, leader
+    FROM build, expected_cost(build.build_id, guess_seconds) AS cost
+    WHERE build.build_id = wanted_build AND build.state = 'pending'
+    ON CONFLICT (build_id) DO NOTHING
+$$;
+CREATE FUNCTION public.expected_cost(wanted_build bigint, guess_seconds real, OUT seconds real, OUT memory_class smallint) RETURNS record
+    LANGUAGE sql STABLE
+    AS $$
+    WITH past AS (
+        SELECT attempt.seconds, attempt.outcome, builder.memory_class
+        FROM build
+        JOIN release mine USING (release_id)
+        JOIN release other ON other.project_id = mine.project_id
+        JOIN build earlier ON earlier.release_id = other.release_id
+        JOIN attempt ON attempt.build_id = earlier.build_id
+        JOIN builder ON builder.builder_id = attempt.builder_id
+        JOIN outcome_meaning ON outcome_meaning.outcome = attempt.outcome AND blame <> 'infrastructure'
+        WHERE build.build_id = wanted_build
+        ORDER BY attempt.attempt_id DESC
+        LIMIT 5
+    )
+    SELECT greatest(coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY past.seconds), guess_seconds), 0.1)::real,
+           least(coalesce(max(past.memory_class + 1) FILTER (WHERE past.outcome = 'out_of_memory'), 0), 2)::smallint
+    FROM past
+$$;
+CREATE FUNCTION public.heartbeat(held uuid[], begun bigint[], term interval) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    me builder := my_builder();
+BEGIN
+    UPDATE builder SET last_seen_at = now() WHERE builder_id = me.builder_id;
+    UPDATE queue SET expires_at = now() + least(term, interval '1 day')
+    WHERE builder_id = me.builder_id AND lease_id = ANY (held);
+    UPDATE build SET state = 'building', reason = 'began on ' || me.name
+    FROM queue
+    WHERE queue.build_id = build.build_id AND queue.builder_id = me.builder_id AND queue.lease_id = ANY (held)
+      AND build.build_id = ANY (begun) AND build.state = 'leased';
+END $$;
+CREATE FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) RETURNS TABLE(lease_id uuid, build_id bigint, expires_at timestamp with time zone, estimate_seconds real, project text, version text, python text, architecture text, os_release text, filename text, url text, sha256 text, size bigint, upload_time timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    me          builder;
+    new_id      uuid := gen_random_uuid();
+    chosen      bigint[];
+    passed_over bigint[] := '{}';
+BEGIN
+    SELECT * INTO me FROM builder WHERE name = to_builder;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'no builder is called %', to_builder USING ERRCODE = 'no_data_found';
+    ELSIF me.standing <> 'active' THEN
+        RETURN;
+    END IF;
+    LOOP
+        chosen := next_builds(me, budget_seconds, most_builds, passed_over);
+        EXIT WHEN chosen IS NULL;
+        UPDATE queue SET lease_id = new_id, builder_id = me.builder_id, expires_at = now() + term
+        WHERE queue.build_id IN (
+            SELECT free.build_id FROM queue AS free
+            WHERE free.build_id = ANY (chosen) AND free.lease_id IS NULL
+            FOR UPDATE SKIP LOCKED);
+        EXIT WHEN FOUND;
+        passed_over := passed_over || chosen;
+    END LOOP;
+    UPDATE build SET state = 'leased', reason = 'leased to ' || me.name
+    FROM queue WHERE queue.build_id = ANY (chosen) AND queue.lease_id = new_id AND build.build_id = queue.build_id;
+    RETURN QUERY
+    SELECT new_id, queue.build_id, queue.expires_at, queue.estimate_seconds,
+           project.name, release.version, target.python, target.architecture, target.os_release,
+           sdist.filename, sdist.url, sdist.sha256, sdist.size, sdist.upload_time
+    FROM unnest(chosen) WITH ORDINALITY AS line (build_id, place)
+    JOIN queue ON queue.build_id = line.build_id AND queue.lease_id = new_id
+    JOIN build ON build.build_id = line.build_id
+    JOIN release ON release.release_id = build.release_id
+    JOIN project ON project.project_id = release.project_id
+    JOIN target ON target.target_id = build.target_id
+    CROSS JOIN LATERAL (
+        SELECT * FROM upstream_file
+        WHERE upstream_file.release_id = build.release_id AND kind = 'sdist'
+        ORDER BY upstream_file.filename LIKE '%.tar.gz' DESC, upstream_file.filename
+        LIMIT 1
+    ) AS sdist
+    ORDER BY line.place;
+END $$;
+CREATE FUNCTION public.lose_wheel(its_wheel bigint) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    its_build bigint;
+BEGIN
+    UPDATE wheel SET lost_at = now()
+    WHERE wheel_id = its_wheel AND published_at IS NULL AND refused_reason IS NULL AND lost_at IS NULL
+    RETURNING build_id INTO its_build;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE build SET state = 'pending', reason = 'its wheel was lost with the outbox' WHERE build_id = its_build;
+    PERFORM enqueue(its_build, 1, 60);
+    RETURN true;
+END $$;
+CREATE TABLE public.builder (
+    builder_id integer NOT NULL,
+    name text NOT NULL,
+    login text NOT NULL,
+    memory_class smallint NOT NULL,
+    slots smallint DEFAULT 1 NOT NULL,
+    standing public.builder_standing DEFAULT 'active'::public.builder_standing NOT NULL,
+    standing_reason text,
+    last_seen_at timestamp with time zone,
+    CONSTRAINT memory_class_is_known CHECK (((memory_class >= 0) AND (memory_class <= 2)))
+);
+COMMENT ON COLUMN public.builder.memory_class IS '0: up to 1 GiB of memory, 1: up to 4 GiB, 2: more';
+CREATE FUNCTION public.my_builder() RETURNS public.builder
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    me builder;
+BEGIN
+    SELECT * INTO me FROM builder WHERE login = session_user AND standing <> 'retired';
+    IF NOT FOUND THEN
+        RAISE EXCEPTION '% is not a builder of this fleet', session_user USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN me;
+END $$;
+CREATE FUNCTION public.next_builds(for_builder public.builder, budget_seconds real, most_builds integer, passed_over bigint[]) RETURNS bigint[]
+    LANGUAGE sql STABLE
+    AS $$
+    WITH head AS (
+        SELECT candidate.*
+        FROM builder_target
+        CROSS JOIN generate_series(0, for_builder.memory_class) AS class
+        CROSS JOIN LATERAL (
+            SELECT queue.build_id, queue.priority, queue.memory_class, queue.estimate_seconds
+            FROM queue
+            WHERE queue.target_id = builder_target.target_id AND queue.memory_class = class
+              AND queue.lease_id IS NULL AND queue.waits_for IS NULL AND queue.held IS NULL AND queue.not_before <= now()
+              AND queue.build_id <> ALL (passed_over)
+            ORDER BY queue.priority, queue.estimate_seconds DESC, queue.build_id
+            LIMIT most_builds
+        ) AS candidate
+        WHERE builder_target.builder_id = for_builder.builder_id
+    ), ranked AS (
+        SELECT head.build_id,
+               row_number() OVER line AS place,
+               sum(head.estimate_seconds) OVER line - head.estimate_seconds AS seconds_before
+        FROM head
+        WINDOW line AS (ORDER BY priority, memory_class DESC, estimate_seconds DESC, build_id)
+    )
+    SELECT array_agg(build_id ORDER BY place)
+    FROM ranked WHERE place <= most_builds AND (place = 1 OR seconds_before < budget_seconds)
+$$;
+CREATE FUNCTION public.page_changed(its_project integer) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    INSERT INTO page_due (project_id) VALUES (its_project)
+    ON CONFLICT (project_id) DO UPDATE SET changes = page_due.changes + 1
+$$;
+CREATE FUNCTION public.page_written(its_project integer, seen_changes bigint) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    DELETE FROM page_due WHERE project_id = its_project AND changes = seen_changes
+$$;
+CREATE FUNCTION public.publish_wheel(its_wheel bigint, its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    mine    wheel;
+    sibling bigint;
+BEGIN
+    UPDATE wheel
+    SET published_at = now(), requires_python = its_requires_python, metadata_sha256 = its_metadata_sha256,
+        glibc_floor = its_glibc_floor
+    WHERE wheel_id = its_wheel AND published_at IS NULL AND refused_reason IS NULL AND lost_at IS NULL
+    RETURNING * INTO mine;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE build SET state = 'published', reason = 'serves ' || mine.filename WHERE build_id = mine.build_id;
+    PERFORM page_changed(release.project_id) FROM build JOIN release USING (release_id) WHERE build.build_id = mine.build_id;
+    FOR sibling IN
+        DELETE FROM queue USING build AS other, build AS made
+        WHERE made.build_id = mine.build_id AND other.release_id = made.release_id AND other.target_id = ANY (served)
+          AND queue.build_id = other.build_id AND queue.lease_id IS NULL
+        RETURNING queue.build_id
+    LOOP
+        UPDATE build SET state = 'skipped', reason = 'served by ' || mine.filename WHERE build_id = sibling;
+        PERFORM wake_siblings(sibling);
+    END LOOP;
+    PERFORM wake_siblings(mine.build_id);
+    RETURN true;
+END $$;
+CREATE FUNCTION public.reclaim_leases(term interval) RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    WITH reclaimed AS (
+        UPDATE queue SET lease_id = NULL, builder_id = NULL, expires_at = NULL
+        WHERE lease_id IS NOT NULL AND expires_at < now() AND pg_postmaster_start_time() < now() - term
+        RETURNING build_id
+    ), told AS (
+        UPDATE build SET state = 'pending', reason = 'lease expired and was reclaimed'
+        FROM reclaimed WHERE reclaimed.build_id = build.build_id
+        RETURNING build.build_id
+    )
+    SELECT count(*)::integer FROM told
+$$;
+CREATE FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    me         builder := my_builder();
+    leased     queue;
+    whose      blame;
+    attempt_no bigint;
+BEGIN
+    SELECT * INTO leased FROM queue
+    WHERE build_id = of_build AND lease_id = of_lease AND builder_id = me.builder_id
+    FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN CASE WHEN EXISTS (
+            SELECT FROM attempt WHERE build_id = of_build AND lease_id = of_lease AND builder_id = me.builder_id)
+            THEN 'already recorded' ELSE 'lease lost' END;
+    ELSIF (its_outcome = 'built') <> (wheel_filename IS NOT NULL) THEN
+        RAISE EXCEPTION 'a wheel comes with the outcome built, and only with it' USING ERRCODE = 'check_violation';
+    END IF;
+    INSERT INTO attempt (build_id, lease_id, builder_id, outcome, started_at, seconds, peak_memory, error_line, log_tail, toolchain)
+    VALUES (of_build, of_lease, me.builder_id, its_outcome, its_start, its_seconds, its_peak_memory,
+            left(its_error_line, 1000), right(its_log_tail, 20000), left(its_toolchain, 1000))
+    RETURNING attempt_id INTO attempt_no;
+    SELECT blame INTO STRICT whose FROM outcome_meaning WHERE outcome = its_outcome;
+    IF whose = 'none' THEN
+        INSERT INTO wheel (build_id, attempt_id, filename, sha256, size)
+        VALUES (of_build, attempt_no, wheel_filename, wheel_sha256, wheel_size);
+        UPDATE build SET state = 'built', reason = 'built by ' || me.name WHERE build_id = of_build;
+        DELETE FROM queue WHERE build_id = of_build;
+    ELSIF whose = 'infrastructure' OR (whose = 'memory' AND leased.memory_class < 2) THEN
+        PERFORM retry_build(of_build, its_outcome, whose = 'memory');
+    ELSE
+        UPDATE build SET state = 'failed', reason = its_outcome::text WHERE build_id = of_build;
+        DELETE FROM queue WHERE build_id = of_build;
+        PERFORM wake_siblings(of_build);
+    END IF;
+    RETURN 'recorded';
+END $$;
+CREATE FUNCTION public.refuse_wheel(its_wheel bigint, why text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    its_build bigint;
+BEGIN
+    UPDATE wheel SET refused_reason = why
+    WHERE wheel_id = its_wheel AND published_at IS NULL AND refused_reason IS NULL AND lost_at IS NULL
+    RETURNING build_id INTO its_build;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE build SET state = 'failed', reason = 'publication refused the wheel: ' || why WHERE build_id = its_build;
+    PERFORM wake_siblings(its_build);
+    RETURN true;
+END $$;
+CREATE FUNCTION public.register_builder(its_name text, its_memory_class integer, its_slots integer, its_targets smallint[]) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $_$
+DECLARE
+    its_login text := 'builder_' || its_name;
+    before    text;
+    known     integer;
+BEGIN
+    IF its_name !~ '^[a-z0-9]([a-z0-9.-]{0,50}[a-z0-9])?$' THEN
+        RAISE EXCEPTION '% cannot name a builder: lower-case letters, digits, dots and dashes, at most 52', its_name
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = its_login) THEN
+        EXECUTE format('CREATE ROLE %I LOGIN IN ROLE piwheels_builder', its_login);
+    END IF;
+    SELECT row_to_json(builder)::text || coalesce(array_agg(target_id ORDER BY target_id)::text, '') INTO before
+    FROM builder LEFT JOIN builder_target USING (builder_id) WHERE name = its_name GROUP BY builder.*;
+    INSERT INTO builder (name, login, memory_class, slots) VALUES (its_name, its_login, its_memory_class, its_slots)
+    ON CONFLICT (name) DO UPDATE SET memory_class = excluded.memory_class, slots = excluded.slots,
+        standing = CASE WHEN builder.standing = 'retired' THEN 'active' ELSE builder.standing END
+    RETURNING builder_id INTO known;
+    DELETE FROM builder_target WHERE builder_id = known AND target_id <> ALL (its_targets);
+    INSERT INTO builder_target SELECT known, unnest(its_targets) ON CONFLICT DO NOTHING;
+    RETURN before IS DISTINCT FROM (
+        SELECT row_to_json(builder)::text || coalesce(array_agg(target_id ORDER BY target_id)::text, '')
+        FROM builder LEFT JOIN builder_target USING (builder_id) WHERE name = its_name GROUP BY builder.*);
+END $_$;
+CREATE FUNCTION public.release_lease(of_lease uuid, why text) RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    WITH given_back AS (
+        UPDATE queue SET lease_id = NULL, builder_id = NULL, expires_at = NULL WHERE lease_id = of_lease RETURNING build_id
+    ), told AS (
+        UPDATE build SET state = 'pending', reason = why FROM given_back WHERE given_back.build_id = build.build_id
+        RETURNING build.build_id
+    )
+    SELECT count(*)::integer FROM told
+$$;
+CREATE FUNCTION public.requeue_build(wanted_build bigint, why text, its_priority integer DEFAULT 0) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    UPDATE build SET state = 'pending', reason = why
+    WHERE build_id = wanted_build AND state IN ('failed', 'published', 'skipped');
+    IF NOT FOUND THEN
+        -- A parked build is pending already: letting it go is what was asked.
+        UPDATE queue SET held = NULL, not_before = '-infinity', queued_at = now()
+        WHERE build_id = wanted_build AND held IS NOT NULL;
+        RETURN FOUND;
+    END IF;
+    PERFORM enqueue(wanted_build, its_priority, 60);
+    RETURN true;
+END $$;
+CREATE FUNCTION public.retry_build(its_build bigint, fault public.outcome, larger boolean) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    faults   integer;
+    builders integer;
+BEGIN
+    SELECT count(*), count(DISTINCT attempt.builder_id) INTO faults, builders
+    FROM queue
+    JOIN attempt ON attempt.build_id = queue.build_id AND attempt.recorded_at >= queue.queued_at
+    JOIN outcome_meaning USING (outcome)
+    WHERE queue.build_id = its_build AND blame = 'infrastructure';
+    UPDATE queue
+    SET lease_id = NULL, builder_id = NULL, expires_at = NULL,
+        memory_class = memory_class + larger::integer,
+        not_before = CASE WHEN larger THEN '-infinity' ELSE now() + interval '15 seconds' * 4 ^ least(faults, 5) END,
+        held = CASE WHEN NOT larger AND ((faults >= 3 AND builders >= 2) OR faults >= 5)
+                    THEN format('%s infrastructure faults on %s builders, the last one %s', faults, builders, fault) END
+    WHERE build_id = its_build;
+    UPDATE build SET state = 'pending', reason = CASE WHEN larger THEN 'needs more memory' ELSE 'tried again after ' || fault END
+    WHERE build_id = its_build;
+END $$;
+CREATE FUNCTION public.settled(leases uuid[], builds bigint[]) RETURNS TABLE(lease_id uuid, build_id bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    SELECT kept.lease_id, kept.build_id
+    FROM unnest(leases, builds) AS kept (lease_id, build_id)
+    LEFT JOIN attempt ON attempt.lease_id = kept.lease_id AND attempt.build_id = kept.build_id
+                     AND attempt.builder_id = (my_builder()).builder_id
+    LEFT JOIN wheel ON wheel.attempt_id = attempt.attempt_id
+    WHERE wheel.wheel_id IS NULL OR num_nonnulls(wheel.published_at, wheel.refused_reason, wheel.lost_at) > 0
+$$;
+CREATE FUNCTION public.skip_build(unwanted bigint, why text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    DELETE FROM queue WHERE build_id = unwanted AND lease_id IS NULL;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE build SET state = 'skipped', reason = why WHERE build_id = unwanted;
+    PERFORM wake_siblings(unwanted);
+    RETURN true;
+END $$;
+CREATE FUNCTION public.wake_orphans() RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    WITH hopeless AS (
+        SELECT DISTINCT waiting.waits_for AS leader
+        FROM queue AS waiting
+        LEFT JOIN queue AS leader ON leader.build_id = waiting.waits_for
+        WHERE waiting.waits_for IS NOT NULL AND (
+            (leader.build_id IS NULL AND NOT EXISTS (
+                SELECT FROM build WHERE build.build_id = waiting.waits_for AND state = 'built'))
+            OR leader.held IS NOT NULL
+            OR (leader.lease_id IS NULL AND NOT EXISTS (
+                SELECT FROM builder_target JOIN builder USING (builder_id)
+                WHERE builder_target.target_id = leader.target_id AND builder.standing = 'active'
+                  AND builder.memory_class >= leader.memory_class)))
+    ), woken AS (
+        SELECT leader, wake_siblings(leader) FROM hopeless
+    )
+    SELECT count(*)::integer FROM woken
+$$;
+CREATE FUNCTION public.wake_siblings(leader bigint) RETURNS void
+    LANGUAGE sql
+    AS $$
+    WITH waiting AS (
+        SELECT queue.build_id, target.architecture,
+               first_value(queue.build_id) OVER (
+                   PARTITION BY target.architecture ORDER BY os_release.age, target.abi_order) AS oldest
+        FROM queue JOIN target USING (target_id) JOIN os_release USING (os_release)
+        WHERE queue.waits_for = leader
+    )
+    UPDATE queue SET waits_for = CASE
+        WHEN waiting.build_id = waiting.oldest THEN NULL
+        WHEN waiting.architecture = (
+            SELECT architecture FROM build JOIN target USING (target_id) WHERE build.build_id = leader) THEN NULL
+        ELSE waiting.oldest END
+    FROM waiting WHERE waiting.build_id = queue.build_id
+$$;
+CREATE FUNCTION public.want_build(its_release bigint, its_target smallint, its_priority integer, guess_seconds real, leader bigint DEFAULT NULL::bigint) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    wanted bigint;
+BEGIN
+    INSERT INTO build (release_id, target_id, reason) VALUES (its_release, its_target, 'wanted')
+    ON CONFLICT (release_id, target_id) DO UPDATE SET state = 'pending', reason = 'wanted again'
+        WHERE build.state = 'skipped' AND build.reason NOT LIKE 'served by %'
+    RETURNING build_id INTO wanted;
+    IF wanted IS NOT NULL THEN
+        PERFORM enqueue(wanted, its_priority, guess_seconds, leader);
+    END IF;
+    RETURN wanted;
+END $$;
+CREATE FUNCTION public.withdraw_wheel(its_wheel bigint, why text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    UPDATE wheel SET withdrawn_at = now(), withdrawn_reason = why
+    WHERE wheel_id = its_wheel AND published_at IS NOT NULL AND withdrawn_at IS NULL;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM page_changed(release.project_id)
+    FROM wheel JOIN build USING (build_id) JOIN release USING (release_id) WHERE wheel_id = its_wheel;
+    RETURN true;
+END $$;
+CREATE TABLE public.attempt (
+    attempt_id bigint NOT NULL,
+    build_id bigint NOT NULL,
+    lease_id uuid NOT NULL,
+    builder_id integer NOT NULL,
+    outcome public.outcome NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    seconds real NOT NULL,
+    peak_memory bigint,
+    error_line text,
+    log_tail text,
+    toolchain text,
+    recorded_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT attempt_took_time CHECK ((seconds >= (0)::double precision))
+);
+ALTER TABLE public.attempt ALTER COLUMN attempt_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.attempt_attempt_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE public.build (
+    build_id bigint NOT NULL,
+    release_id bigint NOT NULL,
+    target_id smallint NOT NULL,
+    state public.build_state DEFAULT 'pending'::public.build_state NOT NULL,
+    reason text NOT NULL,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL
+);
+ALTER TABLE public.build ALTER COLUMN build_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.build_build_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE public.build_transition (
+    before public.build_state NOT NULL,
+    after public.build_state NOT NULL,
+    reason text NOT NULL
+);
+ALTER TABLE public.builder ALTER COLUMN builder_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.builder_builder_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE public.queue (
+    build_id bigint NOT NULL,
+    target_id smallint NOT NULL,
+    memory_class smallint DEFAULT 0 NOT NULL,
+    priority smallint NOT NULL,
+    estimate_seconds real NOT NULL,
+    waits_for bigint,
+    held text,
+    queued_at timestamp with time zone DEFAULT now() NOT NULL,
+    not_before timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    lease_id uuid,
+    builder_id integer,
+    expires_at timestamp with time zone,
+    CONSTRAINT estimate_is_positive CHECK ((estimate_seconds > (0)::double precision)),
+    CONSTRAINT lease_is_whole CHECK ((num_nulls(lease_id, builder_id, expires_at) = ANY (ARRAY[0, 3]))),
+    CONSTRAINT waiting_is_not_leased CHECK (((lease_id IS NULL) OR ((waits_for IS NULL) AND (held IS NULL))))
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
+COMMENT ON COLUMN public.queue.priority IS '0: forced by the operator, 1: newest release of its project, 2: back catalogue';
+CREATE TABLE public.wheel (
+    wheel_id bigint NOT NULL,
+    build_id bigint NOT NULL,
+    attempt_id bigint NOT NULL,
+    filename text NOT NULL,
+    sha256 text NOT NULL,
+    size bigint NOT NULL,
+    requires_python text,
+    metadata_sha256 text,
+    glibc_floor text,
+    published_at timestamp with time zone,
+    withdrawn_at timestamp with time zone,
+    withdrawn_reason text,
+    refused_reason text,
+    lost_at timestamp with time zone,
+    CONSTRAINT only_published_wheels_are_withdrawn CHECK (((withdrawn_at IS NULL) OR (published_at IS NOT NULL))),
+    CONSTRAINT wheel_has_one_end CHECK ((num_nonnulls(published_at, refused_reason, lost_at) <= 1)),
+    CONSTRAINT wheel_metadata_sha256_check CHECK ((metadata_sha256 ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT wheel_sha256_check CHECK ((sha256 ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT wheel_size_check CHECK ((size > 0))
+);
+CREATE VIEW public.builder_load AS
+ SELECT builder.name,
+    builder.standing,
+    builder.memory_class,
+    builder.slots,
+    builder.last_seen_at,
+    COALESCE(spool.seconds, (0)::real) AS spool_seconds,
+    COALESCE(spool.builds, (0)::bigint) AS spool_builds,
+    COALESCE(outbox.wheels, (0)::bigint) AS wheels_waiting
+   FROM ((public.builder
+     LEFT JOIN LATERAL ( SELECT sum(queue.estimate_seconds) AS seconds,
+            count(*) AS builds
+           FROM public.queue
+          WHERE ((queue.builder_id = builder.builder_id) AND (queue.lease_id IS NOT NULL))) spool ON (true))
+     LEFT JOIN LATERAL ( SELECT count(*) AS wheels
+           FROM (public.wheel
+             JOIN public.attempt USING (attempt_id))
+          WHERE ((wheel.published_at IS NULL) AND (wheel.refused_reason IS NULL) AND (wheel.lost_at IS NULL) AND (attempt.builder_id = builder.builder_id))) outbox ON (true))
+  WHERE (builder.standing <> 'retired'::public.builder_standing);
+CREATE TABLE public.builder_target (
+    builder_id integer NOT NULL,
+    target_id smallint NOT NULL
+);
+CREATE TABLE public.operator_instruction (
+    project text NOT NULL,
+    version text DEFAULT ''::text NOT NULL,
+    instruction public.instruction NOT NULL,
+    reason text NOT NULL,
+    given_at timestamp with time zone DEFAULT now() NOT NULL
+);
+COMMENT ON COLUMN public.operator_instruction.version IS 'canonical version; the empty string means every release of the project';
+CREATE TABLE public.opt_out (
+    project text NOT NULL,
+    reason text NOT NULL,
+    asked_at timestamp with time zone DEFAULT now() NOT NULL
+);
+CREATE TABLE public.os_release (
+    os_release text NOT NULL,
+    age smallint NOT NULL,
+    glibc text NOT NULL,
+    CONSTRAINT glibc_is_a_version CHECK ((glibc ~ '^[0-9]+\.[0-9]+$'::text))
+);
+CREATE TABLE public.outcome_meaning (
+    outcome public.outcome NOT NULL,
+    blame public.blame NOT NULL,
+    meaning text NOT NULL
+);
+CREATE TABLE public.page_due (
+    project_id integer NOT NULL,
+    changes bigint DEFAULT 1 NOT NULL
+);
+CREATE TABLE public.project (
+    project_id integer NOT NULL,
+    name text NOT NULL,
+    serial bigint,
+    etag text,
+    status text DEFAULT 'active'::text NOT NULL,
+    status_reason text,
+    synced_at timestamp with time zone,
+    CONSTRAINT project_name_is_normalized CHECK (((name ~ '^[a-z0-9]([a-z0-9-]*[a-z0-9])?$'::text) AND (name !~ '--'::text))),
+    CONSTRAINT project_status_is_known CHECK ((status = ANY (ARRAY['active'::text, 'archived'::text, 'quarantined'::text, 'deprecated'::text, 'gone'::text])))
+);
+ALTER TABLE public.project ALTER COLUMN project_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.project_project_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE public.release (
+    release_id bigint NOT NULL,
+    project_id integer NOT NULL,
+    version text NOT NULL,
+    spelling text NOT NULL,
+    newest_first integer NOT NULL
+);
+ALTER TABLE public.release ALTER COLUMN release_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.release_release_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE public.schema_step (
+    name text NOT NULL,
+    sha256 text NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+CREATE TABLE public.target (
+    target_id smallint NOT NULL,
+    python text NOT NULL,
+    architecture text NOT NULL,
+    os_release text NOT NULL,
+    abi_order smallint NOT NULL,
+    wanted boolean DEFAULT true NOT NULL,
+    CONSTRAINT target_python_is_an_abi CHECK ((python ~ '^(cp|pp)[0-9]+t?$'::text))
+);
+ALTER TABLE public.target ALTER COLUMN target_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.target_target_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE public.upstream_file (
+    project_id integer NOT NULL,
+    filename text NOT NULL,
+    release_id bigint,
+    kind public.file_kind NOT NULL,
+    refusal text,
+    url text NOT NULL,
+    sha256 text,
+    size bigint,
+    requires_python text,
+    yanked boolean DEFAULT false NOT NULL,
+    yanked_reason text,
+    upload_time timestamp with time zone,
+    metadata_sha256 text,
+    provenance text,
+    CONSTRAINT only_a_yank_has_a_yank_reason CHECK ((yanked OR (yanked_reason IS NULL))),
+    CONSTRAINT refused_file_has_a_reason CHECK (((kind = 'refused'::public.file_kind) = (refusal IS NOT NULL))),
+    CONSTRAINT sha256_is_hex CHECK ((sha256 ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT usable_file_has_a_release CHECK (((kind = 'refused'::public.file_kind) OR (release_id IS NOT NULL)))
+);
+ALTER TABLE public.wheel ALTER COLUMN wheel_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.wheel_wheel_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+ALTER TABLE ONLY public.attempt
+    ADD CONSTRAINT attempt_ends_once UNIQUE (build_id, lease_id);
+ALTER TABLE ONLY public.attempt
+    ADD CONSTRAINT attempt_pkey PRIMARY KEY (attempt_id);
+ALTER TABLE ONLY public.build
+    ADD CONSTRAINT build_is_unique UNIQUE (release_id, target_id);
+ALTER TABLE ONLY public.build
+    ADD CONSTRAINT build_pkey PRIMARY KEY (build_id);
+ALTER TABLE ONLY public.build_transition
+    ADD CONSTRAINT build_transition_pkey PRIMARY KEY (before, after);
+ALTER TABLE ONLY public.builder
+    ADD CONSTRAINT builder_login_key UNIQUE (login);
+ALTER TABLE ONLY public.builder
+    ADD CONSTRAINT builder_name_key UNIQUE (name);
+ALTER TABLE ONLY public.builder
+    ADD CONSTRAINT builder_pkey PRIMARY KEY (builder_id);
+ALTER TABLE ONLY public.builder_target
+    ADD CONSTRAINT builder_target_pkey PRIMARY KEY (builder_id, target_id);
+ALTER TABLE ONLY public.operator_instruction
+    ADD CONSTRAINT one_instruction_each PRIMARY KEY (project, version);
+ALTER TABLE ONLY public.opt_out
+    ADD CONSTRAINT opt_out_pkey PRIMARY KEY (project);
+ALTER TABLE ONLY public.os_release
+    ADD CONSTRAINT os_release_age_key UNIQUE (age);
+ALTER TABLE ONLY public.os_release
+    ADD CONSTRAINT os_release_pkey PRIMARY KEY (os_release);
+ALTER TABLE ONLY public.outcome_meaning
+    ADD CONSTRAINT outcome_meaning_pkey PRIMARY KEY (outcome);
+ALTER TABLE ONLY public.page_due
+    ADD CONSTRAINT page_due_pkey PRIMARY KEY (project_id);
+ALTER TABLE ONLY public.project
+    ADD CONSTRAINT project_name_is_unique UNIQUE (name);
+ALTER TABLE ONLY public.project
+    ADD CONSTRAINT project_pkey PRIMARY KEY (project_id);
+ALTER TABLE ONLY public.queue
+    ADD CONSTRAINT queue_pkey PRIMARY KEY (build_id);
+ALTER TABLE ONLY public.release
+    ADD CONSTRAINT release_is_unique UNIQUE (project_id, version);
+ALTER TABLE ONLY public.release
+    ADD CONSTRAINT release_pkey PRIMARY KEY (release_id);
+ALTER TABLE ONLY public.schema_step
+    ADD CONSTRAINT schema_step_pkey PRIMARY KEY (name);
+ALTER TABLE ONLY public.target
+    ADD CONSTRAINT target_is_unique UNIQUE (python, architecture, os_release);
+ALTER TABLE ONLY public.target
+    ADD CONSTRAINT target_pkey PRIMARY KEY (target_id);
+ALTER TABLE ONLY public.upstream_file
+    ADD CONSTRAINT upstream_file_is_unique PRIMARY KEY (project_id, filename);
+ALTER TABLE ONLY public.wheel
+    ADD CONSTRAINT wheel_attempt_id_key UNIQUE (attempt_id);
+ALTER TABLE ONLY public.wheel
+    ADD CONSTRAINT wheel_pkey PRIMARY KEY (wheel_id);
+CREATE INDEX attempt_recorded ON public.attempt USING btree (recorded_at);
+CREATE UNIQUE INDEX published_filename_is_unique ON public.wheel USING btree (filename) WHERE (published_at IS NOT NULL);
+CREATE INDEX queue_builder ON public.queue USING btree (builder_id) WHERE (lease_id IS NOT NULL);
+CREATE INDEX queue_expiry ON public.queue USING btree (expires_at) WHERE (lease_id IS NOT NULL);
+CREATE INDEX queue_leasable ON public.queue USING btree (target_id, memory_class, priority, estimate_seconds DESC, build_id) WHERE ((lease_id IS NULL) AND (waits_for IS NULL) AND (held IS NULL));
+CREATE INDEX queue_waiting ON public.queue USING btree (waits_for) WHERE (waits_for IS NOT NULL);
+CREATE INDEX upstream_file_release ON public.upstream_file USING btree (release_id);
+CREATE INDEX wheel_awaiting ON public.wheel USING btree (build_id) WHERE ((published_at IS NULL) AND (refused_reason IS NULL) AND (lost_at IS NULL));
+CREATE INDEX wheel_build ON public.wheel USING btree (build_id);
+CREATE TRIGGER build_transition_is_known BEFORE UPDATE OF state ON public.build FOR EACH ROW WHEN ((old.state <> new.state)) EXECUTE FUNCTION public.check_build_transition();
+ALTER TABLE ONLY public.attempt
+    ADD CONSTRAINT attempt_build_id_fkey FOREIGN KEY (build_id) REFERENCES public.build(build_id);
+ALTER TABLE ONLY public.attempt
+    ADD CONSTRAINT attempt_builder_id_fkey FOREIGN KEY (builder_id) REFERENCES public.builder(builder_id);
+ALTER TABLE ONLY public.build
+    ADD CONSTRAINT build_release_id_fkey FOREIGN KEY (release_id) REFERENCES public.release(release_id);
+ALTER TABLE ONLY public.build
+    ADD CONSTRAINT build_target_id_fkey FOREIGN KEY (target_id) REFERENCES public.target(target_id);
+ALTER TABLE ONLY public.builder_target
+    ADD CONSTRAINT builder_target_builder_id_fkey FOREIGN KEY (builder_id) REFERENCES public.builder(builder_id);
+ALTER TABLE ONLY public.builder_target
+    ADD CONSTRAINT builder_target_target_id_fkey FOREIGN KEY (target_id) REFERENCES public.target(target_id);
+ALTER TABLE ONLY public.page_due
+    ADD CONSTRAINT page_due_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(project_id);
+ALTER TABLE ONLY public.queue
+    ADD CONSTRAINT queue_build_id_fkey FOREIGN KEY (build_id) REFERENCES public.build(build_id);
+ALTER TABLE ONLY public.queue
+    ADD CONSTRAINT queue_builder_id_fkey FOREIGN KEY (builder_id) REFERENCES public.builder(builder_id);
+ALTER TABLE ONLY public.queue
+    ADD CONSTRAINT queue_waits_for_fkey FOREIGN KEY (waits_for) REFERENCES public.build(build_id);
+ALTER TABLE ONLY public.release
+    ADD CONSTRAINT release_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(project_id);
+ALTER TABLE ONLY public.target
+    ADD CONSTRAINT target_os_release_fkey FOREIGN KEY (os_release) REFERENCES public.os_release(os_release);
+ALTER TABLE ONLY public.upstream_file
+    ADD CONSTRAINT upstream_file_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(project_id);
+ALTER TABLE ONLY public.upstream_file
+    ADD CONSTRAINT upstream_file_release_id_fkey FOREIGN KEY (release_id) REFERENCES public.release(release_id);
+ALTER TABLE ONLY public.wheel
+    ADD CONSTRAINT wheel_attempt_id_fkey FOREIGN KEY (attempt_id) REFERENCES public.attempt(attempt_id);
+ALTER TABLE ONLY public.wheel
+    ADD CONSTRAINT wheel_build_id_fkey FOREIGN KEY (build_id) REFERENCES public.build(build_id);
+REVOKE USAGE ON SCHEMA public FROM PUBLIC;
+GRANT USAGE ON SCHEMA public TO piwheels_dispatcher;
+GRANT USAGE ON SCHEMA public TO piwheels_builder;
+GRANT USAGE ON SCHEMA public TO piwheels_publisher;
+GRANT USAGE ON SCHEMA public TO piwheels_reader;
+REVOKE ALL ON FUNCTION public.check_build_transition() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.enqueue(wanted_build bigint, its_priority integer, guess_seconds real, leader bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.expected_cost(wanted_build bigint, guess_seconds real, OUT seconds real, OUT memory_class smallint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.heartbeat(held uuid[], begun bigint[], term interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.heartbeat(held uuid[], begun bigint[], term interval) TO piwheels_builder;
+REVOKE ALL ON FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.lose_wheel(its_wheel bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.lose_wheel(its_wheel bigint) TO piwheels_publisher;
+GRANT SELECT ON TABLE public.builder TO piwheels_reader;
+GRANT SELECT ON TABLE public.builder TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.builder TO piwheels_publisher;
+REVOKE ALL ON FUNCTION public.my_builder() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.next_builds(for_builder public.builder, budget_seconds real, most_builds integer, passed_over bigint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.page_changed(its_project integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.page_changed(its_project integer) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.page_written(its_project integer, seen_changes bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.page_written(its_project integer, seen_changes bigint) TO piwheels_publisher;
+REVOKE ALL ON FUNCTION public.publish_wheel(its_wheel bigint, its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.publish_wheel(its_wheel bigint, its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]) TO piwheels_publisher;
+REVOKE ALL ON FUNCTION public.reclaim_leases(term interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.reclaim_leases(term interval) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint) TO piwheels_builder;
+REVOKE ALL ON FUNCTION public.refuse_wheel(its_wheel bigint, why text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.refuse_wheel(its_wheel bigint, why text) TO piwheels_publisher;
+REVOKE ALL ON FUNCTION public.register_builder(its_name text, its_memory_class integer, its_slots integer, its_targets smallint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.release_lease(of_lease uuid, why text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.release_lease(of_lease uuid, why text) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.requeue_build(wanted_build bigint, why text, its_priority integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.requeue_build(wanted_build bigint, why text, its_priority integer) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.retry_build(its_build bigint, fault public.outcome, larger boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.settled(leases uuid[], builds bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.settled(leases uuid[], builds bigint[]) TO piwheels_builder;
+REVOKE ALL ON FUNCTION public.skip_build(unwanted bigint, why text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.skip_build(unwanted bigint, why text) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.wake_orphans() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.wake_orphans() TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.wake_siblings(leader bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.want_build(its_release bigint, its_target smallint, its_priority integer, guess_seconds real, leader bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.want_build(its_release bigint, its_target smallint, its_priority integer, guess_seconds real, leader bigint) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.withdraw_wheel(its_wheel bigint, why text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.withdraw_wheel(its_wheel bigint, why text) TO piwheels_publisher;
+GRANT SELECT ON TABLE public.attempt TO piwheels_reader;
+GRANT SELECT ON TABLE public.attempt TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.attempt TO piwheels_publisher;
+GRANT SELECT ON TABLE public.build TO piwheels_reader;
+GRANT SELECT ON TABLE public.build TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.build TO piwheels_publisher;
+GRANT SELECT ON TABLE public.build_transition TO piwheels_reader;
+GRANT SELECT ON TABLE public.build_transition TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.build_transition TO piwheels_publisher;
+GRANT SELECT ON TABLE public.queue TO piwheels_reader;
+GRANT SELECT ON TABLE public.queue TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.queue TO piwheels_publisher;
+GRANT SELECT ON TABLE public.wheel TO piwheels_reader;
+GRANT SELECT ON TABLE public.wheel TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.wheel TO piwheels_publisher;
+GRANT SELECT ON TABLE public.builder_load TO piwheels_reader;
+GRANT SELECT ON TABLE public.builder_load TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.builder_load TO piwheels_publisher;
+GRANT SELECT ON TABLE public.builder_target TO piwheels_reader;
+GRANT SELECT ON TABLE public.builder_target TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.builder_target TO piwheels_publisher;
+GRANT SELECT ON TABLE public.operator_instruction TO piwheels_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.operator_instruction TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.operator_instruction TO piwheels_publisher;
+GRANT SELECT ON TABLE public.opt_out TO piwheels_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.opt_out TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.opt_out TO piwheels_publisher;
+GRANT SELECT ON TABLE public.os_release TO piwheels_reader;
+GRANT SELECT ON TABLE public.os_release TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.os_release TO piwheels_publisher;
+GRANT SELECT ON TABLE public.outcome_meaning TO piwheels_reader;
+GRANT SELECT ON TABLE public.outcome_meaning TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.outcome_meaning TO piwheels_publisher;
+GRANT SELECT ON TABLE public.page_due TO piwheels_reader;
+GRANT SELECT ON TABLE public.page_due TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.page_due TO piwheels_publisher;
+GRANT SELECT ON TABLE public.project TO piwheels_reader;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.project TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.project TO piwheels_publisher;
+GRANT SELECT ON TABLE public.release TO piwheels_reader;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.release TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.release TO piwheels_publisher;
+GRANT SELECT ON TABLE public.schema_step TO piwheels_reader;
+GRANT SELECT ON TABLE public.schema_step TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.schema_step TO piwheels_publisher;
+GRANT SELECT ON TABLE public.target TO piwheels_reader;
+GRANT SELECT ON TABLE public.target TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.target TO piwheels_publisher;
+GRANT SELECT ON TABLE public.upstream_file TO piwheels_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.upstream_file TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.upstream_file TO piwheels_publisher;

@@ -1,0 +1,217 @@
+"""Keep one builder busy until nothing is left that it could build: what one looping action of build.yml does.
+
+Who calls: the action plugin ``converge``, once for each builder. It holds nothing that matters: batches are leased and delivered
+so that whoever comes next can go on, and a batch that cannot be delivered is given back.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from piwheels_builder.errors import FleetError
+
+Answer = TypeVar("Answer")
+
+
+class Unreachable(FleetError):
+    """A host, or the database on it, is away for the moment. Nothing is lost: run the playbook again once it is back."""
+
+    exit_code = 75
+
+
+class BuilderSilent(FleetError):
+    """The builder has work and its service does not run, or cannot go on."""
+
+    exit_code = 69
+
+
+@dataclass(frozen=True)
+class Leased:
+    """What the index host said: a batch for this builder or none, ``totals`` of unfinished builds, its wheels to be published."""
+
+    batch: Mapping[str, Any] | None
+    totals: Mapping[str, int]
+    wheels_wait: bool
+
+    @property
+    def left(self) -> int:
+        """Unfinished builds of the whole fleet."""
+        return sum(self.totals.values())
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the builder's service is doing. ``unrecorded`` counts attempts that the database does not know of yet."""
+
+    alive: bool
+    running: tuple[str, ...] = ()
+    spool: int = 0
+    unrecorded: int = 0
+    trouble: str | None = None
+
+    @property
+    def idle(self) -> bool:
+        return not (self.running or self.spool or self.unrecorded)
+
+
+class Stations(Protocol):
+    """The two hosts that an action reaches. Each call may raise Unreachable, and is then made again."""
+
+    def held(self) -> list[Mapping[str, Any]]: ...
+    def lease(self) -> Leased: ...
+    def release(self, batch: Mapping[str, Any]) -> None: ...
+    def deliver(self, batch: Mapping[str, Any]) -> None: ...
+    def look(self) -> Sight: ...
+    def publish(self) -> int: ...
+    def say(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Patience:
+    """In seconds: how long hosts may be away, builds to be tried later are waited for, a dead service may take to come back."""
+
+    away: float = 600
+    delayed: float = 120
+    silent: float = 30
+    #: Between two looks at the builder, and between two questions to the index host while nothing changes.
+    look: float = 1
+    ask: float = 10
+    longest_pause: float = 60
+
+
+class Convergence:
+    """``run`` returns when nothing is left. ``clock`` is monotonic; tests pass their own, with a ``sleep`` that moves it."""
+
+    def __init__(
+        self,
+        stations: Stations,
+        patience: Patience,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._stations = stations
+        self._patience = patience
+        self._clock = clock
+        self._sleep = sleep
+        self._most_left = 0
+        self._started = clock()
+        self._said = ""
+        self.published = 0
+        self.leased = 0
+
+    def run(self) -> Leased:
+        """Lease, deliver, watch, publish, until done. Returns what was left. Raises Unreachable, BuilderSilent."""
+        for batch in self._insist(self._stations.held):
+            # Delivered already, or leased by a run that died before it could: the builder knows, and takes it once.
+            self._insist(partial(self._stations.deliver, batch))
+        news_at = self._clock()
+        while True:
+            leased = self._ask()
+            sight = self._insist(self._stations.look)
+            if leased.batch is not None or leased.wheels_wait:
+                news_at = self._clock()
+            elif self._is_over(leased, sight, self._clock() - news_at):
+                self._report(leased, sight)
+                return leased
+            self._watch(leased, sight)
+
+    def _ask(self) -> Leased:
+        leased = self._insist(self._stations.lease)
+        if leased.batch is not None:
+            self._deliver(leased.batch)
+        if leased.wheels_wait:
+            self.published += self._insist(self._stations.publish)
+        self._most_left = max(self._most_left, leased.left)
+        return leased
+
+    def _deliver(self, batch: Mapping[str, Any]) -> None:
+        try:
+            self._insist(partial(self._stations.deliver, batch))
+        except BaseException:
+            # Also when a person interrupts: somebody else can have it at once, not when the lease expires.
+            self._stations.release(batch)
+            raise
+        self.leased += len(batch["builds"])
+
+    def _is_over(self, leased: Leased, sight: Sight, quiet_seconds: float) -> bool:
+        if not sight.idle:
+            return False
+        # A sibling may be woken, and a delayed build be due, while others work; without either there is nothing to wait for.
+        if not leased.totals["waiting"] and not leased.totals["delayed"]:
+            return True
+        if leased.totals["leased"] or leased.totals["unpublished"]:
+            return False
+        return quiet_seconds > self._patience.delayed
+
+    def _watch(self, leased: Leased, before: Sight) -> None:
+        """Look at the builder until something happened there, or for so long that the index host should be asked again."""
+        until = self._clock() + (self._patience.look if leased.batch is None and before.idle else self._patience.ask)
+        dead_since: float | None = None
+        while self._clock() < until:
+            self._report(leased, before)
+            self._sleep(self._patience.look)
+            sight = self._insist(self._stations.look)
+            dead_since = self._check_alive(sight, dead_since)
+            if dead_since is not None:
+                until = self._clock() + self._patience.ask
+            elif sight != before:
+                self._report(leased, sight)
+                return
+
+    def _check_alive(self, sight: Sight, dead_since: float | None) -> float | None:
+        if sight.alive:
+            return None
+        if dead_since is None:
+            return self._clock()
+        if self._clock() - dead_since > self._patience.silent:
+            raise BuilderSilent(
+                "the builder's service does not run: `ansible-playbook provision.yml` starts it; log/builder.log says why it ended"
+            )
+        return dead_since
+
+    def _report(self, leased: Leased, sight: Sight) -> None:
+        text = "; ".join(self._progress(leased, sight))
+        if text != self._said:
+            self._said = text
+            self._stations.say(text + self._forecast(leased))
+
+    def _progress(self, leased: Leased, sight: Sight) -> Iterator[str]:
+        yield f"{self._most_left - leased.left} of {self._most_left} done"
+        if sight.running:
+            yield "building " + ", ".join(sight.running)
+        if sight.spool:
+            yield f"{sight.spool} in its spool"
+        if leased.totals["held"]:
+            yield f"{leased.totals['held']} parked"
+        if leased.totals["delayed"]:
+            yield f"{leased.totals['delayed']} to be tried again later"
+        if sight.trouble:
+            yield sight.trouble
+
+    def _forecast(self, leased: Leased) -> str:
+        done = self._most_left - leased.left
+        if not done or not leased.left:
+            return ""
+        return f"; about {_rounded((self._clock() - self._started) / done * leased.left)} left"
+
+    def _insist(self, call: Callable[[], Answer]) -> Answer:
+        """Call again while the host is away, with pauses that grow, for as long as patience lasts. Raises Unreachable."""
+        gives_up, pause = self._clock() + self._patience.away, self._patience.look
+        while True:
+            try:
+                return call()
+            except Unreachable as error:
+                if self._clock() + pause > gives_up:
+                    raise
+                self._stations.say(f"{error}; trying again in {pause:.0f} s")
+            self._sleep(pause)
+            pause = min(2 * pause, self._patience.longest_pause)
+
+
+def _rounded(seconds: float) -> str:
+    # A forecast of many hours is not one of seconds, and a line is said only when it changes.
+    if seconds < 60:
+        return f"{10 * round(seconds / 10 + 0.5)} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

@@ -1,0 +1,108 @@
+"""Lease batches to builders and take leases back, as the dispatcher role.
+
+Who calls: the module version_batch, once a round on the index host. Cost: one SQL call a hungry builder, each reading only
+the head of the queue's index (docs/benchmarks.md).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import aiosql
+from psycopg2.extras import register_uuid
+
+from piwheels_builder.db.connect import Connection, Cursor
+from piwheels_builder.errors import BadInput
+from piwheels_builder.queue.batch import Batch, LeasedBuild, Sdist
+from piwheels_builder.queue.plan import BuilderLoad, hungry, portions
+from piwheels_builder.targets import Target
+
+#: A batch never holds more, however short its builds are: a lease lost loses no more than this.
+MOST_BUILDS = 500
+register_uuid()  # type: ignore[no-untyped-call]
+_queries = aiosql.from_path(Path(__file__).with_name("leasing.sql"), "psycopg2")
+
+
+@dataclass(frozen=True)
+class QueueTotals:
+    """Counts of unfinished builds, by what holds them up; each build counts once. unpublished are wheels on their way."""
+
+    leasable: int
+    leased: int
+    waiting: int
+    held: int
+    delayed: int
+    unpublished: int
+
+
+def builder_loads(connection: Connection, only: Iterable[str] | None = None) -> list[BuilderLoad]:
+    """What waits in each builder's spool and outbox. Raises BadInput for a name in ``only`` that is no builder."""
+    loads = [BuilderLoad(*row) for row in _queries.builder_loads(connection)]
+    if only is None:
+        return loads
+    wanted = set(only)
+    unknown = wanted - {load.name for load in loads}
+    if unknown:
+        raise BadInput(f"no builder is called {', '.join(sorted(unknown))}: run `ansible-playbook provision.yml` for it")
+    return [load for load in loads if load.name in wanted]
+
+
+def lease_batches(connection: Connection, loads: Sequence[BuilderLoad], spool_seconds: float, term: timedelta) -> list[Batch]:
+    """One batch for each hungry builder that some leasable build fits. The caller commits, delivers, or gives them back."""
+    leasable = _queries.leasable_seconds(connection, most=MOST_BUILDS * max(1, len(hungry(loads, spool_seconds))))
+    batches = []
+    for portion in portions(loads, leasable, spool_seconds):
+        rows = _lease(connection, portion.builder, portion.seconds, term)
+        for lease_id, builds in groupby(rows, key=lambda row: row["lease_id"]):
+            batches.append(Batch(lease_id, portion.builder, tuple(_build(row) for row in builds)))
+    return batches
+
+
+def held_batches(connection: Connection, builders: Sequence[str]) -> list[Batch]:
+    """What is leased to these builders, as batches: delivering one again does nothing where it arrived, and what a run that died
+    did not deliver arrives after all.
+    """
+    with _queries.held_builds_cursor(connection, builders=list(builders)) as cursor:
+        rows = _named(cursor)
+    leases = groupby(rows, key=lambda row: (row["lease_id"], row["builder"]))
+    return [Batch(lease_id, builder, tuple(map(_build, builds))) for (lease_id, builder), builds in leases]
+
+
+def release_leases(connection: Connection, leases: Iterable[UUID], reason: str) -> int:
+    """Give leases back, for batches that could not be delivered. Returns how many builds are pending again."""
+    return sum(_queries.release_lease(connection, lease_id=lease, reason=reason) for lease in leases)
+
+
+def tend(connection: Connection, term: timedelta) -> tuple[int, int]:
+    """What time alone has changed: expired leases are reclaimed, orphaned siblings woken. Returns both counts."""
+    return _queries.reclaim_leases(connection, term=term), _queries.wake_orphans(connection)
+
+
+def queue_totals(connection: Connection) -> QueueTotals:
+    """What is still to do, for progress and for knowing when a run is over."""
+    return QueueTotals(*_queries.queue_totals(connection))
+
+
+def _lease(connection: Connection, builder: str, seconds: float, term: timedelta) -> list[dict[str, Any]]:
+    with _queries.lease_batch_cursor(connection, builder=builder, seconds=seconds, builds=MOST_BUILDS, term=term) as cursor:
+        return _named(cursor)
+
+
+def _named(cursor: Cursor) -> list[dict[str, Any]]:
+    names = [column.name for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _build(row: dict[str, Any]) -> LeasedBuild:
+    return LeasedBuild(
+        build_id=row["build_id"],
+        project=row["project"],
+        version=row["version"],
+        target=Target(row["python"], row["architecture"], row["os_release"]),
+        sdist=Sdist(row["filename"], row["url"], row["sha256"], row["size"], row["upload_time"]),
+        estimate_seconds=row["estimate_seconds"],
+    )

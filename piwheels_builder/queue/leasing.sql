@@ -1,0 +1,59 @@
+-- name: builder_loads()
+-- Every builder with what waits in its spool and outbox.
+SELECT name, standing, slots, spool_seconds, spool_builds, wheels_waiting FROM builder_load ORDER BY name;
+
+-- name: leasable_seconds(most)$
+-- Estimated work that could be leased now, counted no further than batches can use it: the queue may hold millions.
+SELECT coalesce(sum(estimate_seconds), 0)::float
+FROM (
+    SELECT estimate_seconds FROM queue
+    WHERE lease_id IS NULL AND waits_for IS NULL AND held IS NULL AND not_before <= now()
+    LIMIT :most
+) AS head;
+
+-- name: lease_batch(builder, seconds, builds, term)
+-- Lease one batch; no rows where nothing fits.
+SELECT * FROM lease_batch(:builder, :seconds, :builds, :term);
+
+-- name: held_builds(builders)
+-- What is leased to these builders, in the columns of lease_batch and in its order: to deliver again what a run that died
+-- may not have delivered.
+SELECT queue.lease_id, builder.name AS builder, queue.build_id, queue.estimate_seconds,
+       project.name AS project, release.version, target.python, target.architecture, target.os_release,
+       sdist.filename, sdist.url, sdist.sha256, sdist.size, sdist.upload_time
+FROM queue
+JOIN builder USING (builder_id)
+JOIN build USING (build_id)
+JOIN release ON release.release_id = build.release_id
+JOIN project ON project.project_id = release.project_id
+JOIN target ON target.target_id = build.target_id
+CROSS JOIN LATERAL (
+    SELECT * FROM upstream_file
+    WHERE upstream_file.release_id = build.release_id AND kind = 'sdist'
+    ORDER BY upstream_file.filename LIKE '%%.tar.gz' DESC, upstream_file.filename
+    LIMIT 1
+) AS sdist
+WHERE queue.lease_id IS NOT NULL AND builder.name = ANY (:builders)
+ORDER BY queue.lease_id, queue.priority, queue.memory_class DESC, queue.estimate_seconds DESC, queue.build_id;
+
+-- name: release_lease(lease_id, reason)$
+-- Give a lease back; the number of builds that are pending again.
+SELECT release_lease(:lease_id, :reason);
+
+-- name: reclaim_leases(term)$
+-- Take expired leases back; the number of builds that are pending again.
+SELECT reclaim_leases(:term);
+
+-- name: wake_orphans()$
+-- Start builds whose leader nobody can build; the number of leaders given up.
+SELECT wake_orphans();
+
+-- name: queue_totals()^
+-- What is unfinished, by what holds it up. Counts the queue, which is small, never the history.
+SELECT count(*) FILTER (WHERE lease_id IS NULL AND held IS NULL AND waits_for IS NULL AND not_before <= now()) AS leasable,
+       count(*) FILTER (WHERE lease_id IS NOT NULL) AS leased,
+       count(*) FILTER (WHERE waits_for IS NOT NULL) AS waiting,
+       count(*) FILTER (WHERE held IS NOT NULL) AS held,
+       count(*) FILTER (WHERE lease_id IS NULL AND held IS NULL AND waits_for IS NULL AND not_before > now()) AS delayed,
+       (SELECT count(*) FROM wheel WHERE published_at IS NULL AND refused_reason IS NULL AND lost_at IS NULL) AS unpublished
+FROM queue;

@@ -1,0 +1,54 @@
+"""How large a batch each builder gets: guided self-scheduling (Polychronopoulos and Kuck, 1987), in estimated seconds of work."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+#: Below this a batch costs more in round trips than it evens out at the end of a run.
+SMALLEST_BATCH_SECONDS = 60.0
+#: A builder is hungry when its spool holds less than this part of what it should.
+LOW_WATER = 0.5
+
+
+@dataclass(frozen=True)
+class BuilderLoad:
+    """A row of the view builder_load: what waits in a builder's spool and outbox. Seconds are of one slot's work."""
+
+    name: str
+    standing: str
+    slots: int
+    spool_seconds: float
+    spool_builds: int
+    wheels_waiting: int
+
+
+@dataclass(frozen=True)
+class Portion:
+    """A batch to lease: for whom, and worth about how many seconds."""
+
+    builder: str
+    seconds: float
+
+
+def hungry(loads: Sequence[BuilderLoad], spool_seconds: float) -> list[BuilderLoad]:
+    """Active builders whose spool has run below the low-water mark. ``spool_seconds`` is what each slot should have waiting."""
+    return [load for load in loads if load.standing == "active" and load.spool_seconds < LOW_WATER * spool_seconds * load.slots]
+
+
+def portions(loads: Sequence[BuilderLoad], leasable_seconds: float, spool_seconds: float) -> list[Portion]:
+    """A portion for every hungry builder, the emptiest first: its share of half of what is left, at most what fills its spool.
+
+    Halving what is left each time lets batches shrink as the queue empties, so that no builder ends the run with hours
+    of work while the others are idle.
+    """
+    slots = sum(load.slots for load in loads if load.standing == "active")
+    left = leasable_seconds
+    planned = []
+    for load in sorted(hungry(loads, spool_seconds), key=lambda load: load.spool_seconds / load.slots):
+        if left <= 0:
+            break
+        share = left * load.slots / (2 * slots)
+        room = spool_seconds * load.slots - load.spool_seconds
+        seconds = min(max(share, SMALLEST_BATCH_SECONDS), room)
+        planned.append(Portion(load.name, seconds))
+        left -= seconds
+    return planned

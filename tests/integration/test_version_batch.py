@@ -1,0 +1,65 @@
+"""The module version_batch: leases for the hungry, gives back, and says what it would do without doing it."""
+
+from piwheels_builder.queue.batch import Batch
+from tests.support.fleet import Fleet
+from tests.support.modules import run_module
+
+
+def version_batch(fleet: Fleet, check: bool = False, **arguments: object) -> dict[str, object]:
+    return run_module("version_batch", {"database": fleet.database.conninfo("piwheels_dispatcher"), **arguments}, check=check)
+
+
+def test_it_leases_for_every_hungry_builder_in_one_call(fleet: Fleet) -> None:
+    fleet.add_builder("pi2")
+    wanted = {fleet.want(f"project{number}") for number in range(10)}
+    leased = version_batch(fleet, spool_seconds=600)
+    batches = {name: Batch.from_mapping(fields) for name, fields in leased["batches"].items()}  # type: ignore[attr-defined]
+    assert set(batches) == {"pi1", "pi2"}
+    builds = [build.build_id for batch in batches.values() for build in batch.builds]
+    assert len(builds) == len(set(builds)) > 1
+    assert set(builds) <= wanted
+    assert leased["changed"]
+    assert leased["totals"]["leased"] == len(builds)  # type: ignore[index]
+
+
+def test_an_empty_queue_changes_nothing(fleet: Fleet) -> None:
+    leased = version_batch(fleet)
+    assert (leased["changed"], leased["batches"], leased["hungry"]) == (False, {}, ["pi1"])
+
+
+def test_check_mode_shows_the_batch_and_leaves_it(fleet: Fleet) -> None:
+    build_id = fleet.want("demo")
+    leased = version_batch(fleet, check=True)
+    assert leased["changed"]
+    assert leased["diff"]["after"] == "pi1: demo 1 for cp311-armv7l-bookworm\n"  # type: ignore[index]
+    assert fleet.state(build_id) == "pending"
+
+
+def test_it_gives_back_what_could_not_be_delivered(fleet: Fleet) -> None:
+    build_id = fleet.want("demo")
+    lease_id = version_batch(fleet)["batches"]["pi1"]["lease_id"]  # type: ignore[index]
+    given_back = version_batch(fleet, state="released", lease_ids=[lease_id], reason="the Pi is off")
+    assert (given_back["changed"], given_back["released"]) == (True, 1)
+    assert fleet.ask("SELECT state::text, reason FROM build WHERE build_id = %s", build_id) == [("pending", "the Pi is off")]
+    assert not version_batch(fleet, state="released", lease_ids=[lease_id])["changed"]
+
+
+def test_it_takes_back_expired_leases_first(fleet: Fleet) -> None:
+    build_id = fleet.want("demo")
+    fleet.lease("pi1")
+    fleet.expire(build_id)
+    # The lease term is longer than this database has been up, so that nothing is reclaimed yet.
+    assert version_batch(fleet, lease_seconds=86400)["reclaimed"] == 0
+    assert version_batch(fleet, lease_seconds=0)["reclaimed"] == 1
+
+
+def test_bad_arguments_are_named(fleet: Fleet) -> None:
+    assert "pi9" in str(version_batch(fleet, builders=["pi9"])["msg"])
+    assert "not a lease id" in str(version_batch(fleet, state="released", lease_ids=["x"])["msg"])
+    assert "cannot be reached" in str(run_module("version_batch", {"database": "host=/nonexistent"})["msg"])
+    assert "missing required arguments: database" in str(run_module("version_batch", {"state": "counted"})["msg"])
+
+
+def test_a_role_without_the_right_is_refused(fleet: Fleet) -> None:
+    refused = run_module("version_batch", {"database": fleet.database.conninfo("piwheels_reader")})
+    assert "permission denied" in str(refused["msg"])
