@@ -51,3 +51,25 @@ class BuildFailed(FleetError):
     """The release did not build; the outcome says why."""
 
     exit_code = 2
+
+
+class BuilderRunning(FleetError):
+    """Another builder service works in the same state directory: stop that one, or give this one a directory of its own."""
+
+    exit_code = 71
+
+
+class StorageFault(FleetError):
+    """The published tree or an incoming wheel cannot be read or written: disk full, rights, a broken disk. Nothing was booked for it."""
+
+    exit_code = 74
+
+
+class WheelRejected(FleetError):
+    """A file is not a valid wheel of its release for its target. ``other_release``: it is one, of another project or version."""
+
+    exit_code = 65
+
+    def __init__(self, message: str, *, other_release: bool = False) -> None:
+        super().__init__(message)
+        self.other_release = other_release

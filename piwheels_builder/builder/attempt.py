@@ -55,5 +55,5 @@ class Attempt:
             if fields["wheel"] is not None:
                 fields["wheel"] = BuiltWheel(**fields["wheel"])
             return cls(**fields)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise BadInput(f"not an attempt: {error!r}") from error

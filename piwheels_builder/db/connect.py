@@ -23,7 +23,8 @@ def connected(conninfo: str, *, autocommit: bool = False) -> Iterator[Connection
     ``conninfo`` is a libpq connection string without a password. Raises DatabaseAway, DatabaseRefused.
     """
     with translated_errors():
-        connection = psycopg2.connect(conninfo, connect_timeout=CONNECT_SECONDS)
+        # A server that vanished without a word (power, a cable) must not hold its client for ever.
+        connection = psycopg2.connect(conninfo, connect_timeout=CONNECT_SECONDS, keepalives_idle=30, tcp_user_timeout=60_000)
     connection.autocommit = autocommit
     try:
         with translated_errors():

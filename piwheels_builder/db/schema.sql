@@ -58,6 +58,23 @@ CREATE TYPE public.outcome AS ENUM (
     'sdist_unavailable',
     'builder_fault'
 );
+CREATE FUNCTION public.adopt_wheel(its_wheel bigint, published_filename text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    its_build bigint;
+BEGIN
+    DELETE FROM wheel
+    WHERE wheel_id = its_wheel AND published_at IS NULL AND refused_reason IS NULL AND lost_at IS NULL
+    RETURNING build_id INTO its_build;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE build SET state = 'published', reason = 'serves ' || published_filename WHERE build_id = its_build;
+    PERFORM wake_siblings(its_build);
+    RETURN true;
+END $$;
 CREATE FUNCTION public.check_build_transition() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -98,7 +115,7 @@ CREATE FUNCTION public.expected_cost(wanted_build bigint, guess_seconds real, OU
            least(coalesce(max(past.memory_class + 1) FILTER (WHERE past.outcome = 'out_of_memory'), 0), 2)::smallint
     FROM past
 $$;
-CREATE FUNCTION public.heartbeat(held uuid[], begun bigint[], term interval) RETURNS void
+CREATE FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
@@ -107,10 +124,10 @@ DECLARE
 BEGIN
     UPDATE builder SET last_seen_at = now() WHERE builder_id = me.builder_id;
     UPDATE queue SET expires_at = now() + least(term, interval '1 day')
-    WHERE builder_id = me.builder_id AND lease_id = ANY (held);
+    WHERE builder_id = me.builder_id AND lease_id = ANY (leases_held);
     UPDATE build SET state = 'building', reason = 'began on ' || me.name
     FROM queue
-    WHERE queue.build_id = build.build_id AND queue.builder_id = me.builder_id AND queue.lease_id = ANY (held)
+    WHERE queue.build_id = build.build_id AND queue.builder_id = me.builder_id AND queue.lease_id = ANY (leases_held)
       AND build.build_id = ANY (begun) AND build.state = 'leased';
 END $$;
 CREATE FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) RETURNS TABLE(lease_id uuid, build_id bigint, expires_at timestamp with time zone, estimate_seconds real, project text, version text, python text, architecture text, os_release text, filename text, url text, sha256 text, size bigint, upload_time timestamp with time zone)
@@ -243,7 +260,7 @@ CREATE FUNCTION public.page_written(its_project integer, seen_changes bigint) RE
     AS $$
     DELETE FROM page_due WHERE project_id = its_project AND changes = seen_changes
 $$;
-CREATE FUNCTION public.publish_wheel(its_wheel bigint, its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]) RETURNS boolean
+CREATE FUNCTION public.publish_wheel(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint, its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
@@ -252,8 +269,8 @@ DECLARE
     sibling bigint;
 BEGIN
     UPDATE wheel
-    SET published_at = now(), requires_python = its_requires_python, metadata_sha256 = its_metadata_sha256,
-        glibc_floor = its_glibc_floor
+    SET published_at = now(), filename = its_filename, sha256 = its_sha256, size = its_size,
+        requires_python = its_requires_python, metadata_sha256 = its_metadata_sha256, glibc_floor = its_glibc_floor
     WHERE wheel_id = its_wheel AND published_at IS NULL AND refused_reason IS NULL AND lost_at IS NULL
     RETURNING * INTO mine;
     IF NOT FOUND THEN
@@ -840,11 +857,13 @@ GRANT USAGE ON SCHEMA public TO piwheels_dispatcher;
 GRANT USAGE ON SCHEMA public TO piwheels_builder;
 GRANT USAGE ON SCHEMA public TO piwheels_publisher;
 GRANT USAGE ON SCHEMA public TO piwheels_reader;
+REVOKE ALL ON FUNCTION public.adopt_wheel(its_wheel bigint, published_filename text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.adopt_wheel(its_wheel bigint, published_filename text) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.check_build_transition() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.enqueue(wanted_build bigint, its_priority integer, guess_seconds real, leader bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.expected_cost(wanted_build bigint, guess_seconds real, OUT seconds real, OUT memory_class smallint) FROM PUBLIC;
-REVOKE ALL ON FUNCTION public.heartbeat(held uuid[], begun bigint[], term interval) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.heartbeat(held uuid[], begun bigint[], term interval) TO piwheels_builder;
+REVOKE ALL ON FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval) TO piwheels_builder;
 REVOKE ALL ON FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.lose_wheel(its_wheel bigint) FROM PUBLIC;
@@ -858,8 +877,8 @@ REVOKE ALL ON FUNCTION public.page_changed(its_project integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.page_changed(its_project integer) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.page_written(its_project integer, seen_changes bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.page_written(its_project integer, seen_changes bigint) TO piwheels_publisher;
-REVOKE ALL ON FUNCTION public.publish_wheel(its_wheel bigint, its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.publish_wheel(its_wheel bigint, its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]) TO piwheels_publisher;
+REVOKE ALL ON FUNCTION public.publish_wheel(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint, its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.publish_wheel(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint, its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.reclaim_leases(term interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.reclaim_leases(term interval) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint) FROM PUBLIC;

@@ -75,8 +75,9 @@ class Patience:
     away: float = 600
     delayed: float = 120
     silent: float = 30
-    #: Between two looks at the builder, and between two questions to the index host while nothing changes.
+    #: Between two looks at the builder, growing while nothing changes, and between two questions to the index host.
     look: float = 1
+    seldom: float = 5
     ask: float = 10
     longest_pause: float = 60
 
@@ -147,11 +148,14 @@ class Convergence:
 
     def _watch(self, leased: Leased, before: Sight) -> None:
         """Look at the builder until something happened there, or for so long that the index host should be asked again."""
-        until = self._clock() + (self._patience.look if leased.batch is None and before.idle else self._patience.ask)
-        dead_since: float | None = None
+        # What was published a moment ago may have ended or woken other builds.
+        until = self._clock() + (self._patience.look if leased.wheels_wait else self._patience.ask)
+        dead_since, pause = None, self._patience.look
         while self._clock() < until:
             self._report(leased, before)
-            self._sleep(self._patience.look)
+            self._sleep(pause)
+            # A look costs the builder processor time that builds could have.
+            pause = min(1.5 * pause, self._patience.seldom)
             sight = self._insist(self._stations.look)
             dead_since = self._check_alive(sight, dead_since)
             if dead_since is not None:

@@ -1,6 +1,7 @@
 """A builder without a sandbox: settings, batches, and a build function that makes a tiny wheel at once."""
 
 import hashlib
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from piwheels_builder.queue.batch import Batch, LeasedBuild, Sdist
 from piwheels_builder.settings import BuilderSettings
 from piwheels_builder.states import Outcome
 from piwheels_builder.targets import Target
+from tests.support.fleet import Fleet
 
 TARGET = Target("cp311", "armv7l", "bookworm")
 #: No server listens there; connecting fails at once.
@@ -29,7 +31,7 @@ def builder_settings(state_dir: Path, **fields: Any) -> BuilderSettings:
         name="pi1",
         database=NO_DATABASE,
         state_dir=state_dir,
-        pythons={"cp311": Path("/usr/bin/python3.11")},
+        pythons={"cp311": Path(sys.executable)},
         architecture="armv7l",
         os_release="bookworm",
     )
@@ -43,6 +45,13 @@ def leased_build(build_id: int, project: str = "demo", target: Target = TARGET) 
 
 def a_batch(*build_ids: int, builder: str = "pi1", target: Target = TARGET) -> Batch:
     return Batch(uuid4(), builder, tuple(leased_build(build_id, target=target) for build_id in build_ids))
+
+
+def lease_everything(fleet: Fleet, builder: str = "pi1") -> Batch:
+    """One batch with all that can be leased now; dispatch itself gives small queues out in small portions."""
+    leased = fleet.lease_all(builder)
+    builds = tuple(replace(leased_build(row["build_id"], row["project"]), version=row["version"]) for row in leased)
+    return Batch(UUID(leased[0]["lease_id"]), builder, builds)
 
 
 def an_attempt(build: SpooledBuild, outcome: Outcome = Outcome.BUILD_ERROR, **fields: Any) -> Attempt:

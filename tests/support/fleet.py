@@ -55,7 +55,7 @@ class Fleet:
             batches = lease_batches(connection, loads, spool_seconds, TERM)
         return batches[0] if batches else None
 
-    def lease_all(self, builder: str) -> list[Batch]:
+    def lease_all(self, builder: str) -> list[dict[str, Any]]:
         """Everything this builder can be given now."""
         ((lease_rows,),) = self.ask(
             "SELECT json_agg(row_to_json(leased)) FROM lease_batch(%s, 1e9, 10000, '4 hours') AS leased",

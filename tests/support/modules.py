@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 def run_module(name: str, arguments: Mapping[str, Any], *, check: bool = False) -> dict[str, Any]:
     """The module's result, with ``failed`` and ``msg`` where it failed; ``diff`` is always asked for."""
-    command = [Path(sys.executable).with_name("ansible"), "-i", "localhost,", "-c", "local", "localhost", "-m", name]
+    command = [str(Path(sys.executable).with_name("ansible")), "-i", "localhost,", "-c", "local", "localhost", "-m", name]
     command += ["-a", json.dumps(arguments), "--diff", *(["--check"] if check else [])]
     environment = {
         **os.environ,

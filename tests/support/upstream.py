@@ -80,7 +80,7 @@ class Upstream:
         return self.add_file(name, f"{stem}.tar.gz", tar_gz({f"{stem}/{path}": text for path, text in contents.items()}), **fields)
 
     def add_file(self, name: str, filename: str, content: bytes = b"not a real file", **fields: Any) -> str:
-        """Offer a file; ``fields`` are what the page says of it: ``yanked="broken"``, ``hashes={"sha256": "0" * 64}`` (a wrong one)."""
+        """Offer a file; ``fields`` are what its page says: ``yanked="broken"``, ``hashes={"sha256": "0" * 64}`` (a wrong one)."""
         page = self.add_project(name)
         page["files"] = [known for known in page["files"] if known["filename"] != filename]
         page["files"].append(

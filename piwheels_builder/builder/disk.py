@@ -1,0 +1,76 @@
+"""Files that are whole or not there at all, also after a power cut."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write ``path`` through a temporary name that starts with a dot. Raises OSError, leaving no temporary file."""
+    # The process id keeps two writers of one path apart: a service and a play.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def touch(path: Path) -> None:
+    """Make an empty file that a power cut does not take away."""
+    path.touch()
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk has a file's content, or a directory's names."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_files(directory: Path) -> None:
+    """Wait until the disk has every file in a directory, and their names."""
+    for entry in os.scandir(directory):
+        if entry.is_file(follow_symlinks=False):
+            sync(Path(entry.path))
+    sync(directory)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a tree, if it is there, even where a build took its own directories' permissions away."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, onerror=_permit_and_retry)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def visible(directory: Path) -> Iterator[os.DirEntry[str]]:
+    """What lies in a directory under a final name: a dot means that its writer has not finished."""
+    with os.scandir(directory) as entries:
+        yield from (entry for entry in entries if not entry.name.startswith("."))
+
+
+def free_bytes(directory: Path) -> int:
+    """What an ordinary user can still write there."""
+    return shutil.disk_usage(directory).free
+
+
+def _permit_and_retry(function: Callable[..., object], path: str, failure: object) -> None:
+    if isinstance(failure, tuple) and isinstance(failure[1], FileNotFoundError):
+        return
+    for closed in (Path(path).parent, Path(path)):
+        if closed.is_dir() and not closed.is_symlink():
+            closed.chmod(0o700)
+    if function in (os.open, os.scandir):
+        shutil.rmtree(path)
+    else:
+        function(path)

@@ -1,0 +1,51 @@
+"""What a service does before its first build: make sure it is alone, and clear up what the last one left."""
+
+import fcntl
+import logging
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from piwheels_builder.builder.area import discard
+from piwheels_builder.builder.outbox import Outbox
+from piwheels_builder.builder.spool import Spool
+from piwheels_builder.errors import BuilderRunning
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def sole_use(state_dir: Path) -> Iterator[None]:
+    """Hold a state directory for the length of a block. Raises BuilderRunning where another service does."""
+    # The lock goes with the process, however that ends; builds do not inherit the descriptor.
+    with (state_dir / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BuilderRunning(f"another builder service uses {state_dir}: stop it first, or name another state_dir") from error
+        yield
+
+
+def recover(state_dir: Path, spool: Spool, outbox: Outbox) -> None:
+    """Deliver every build that began and never ended as killed, and empty the build area. Raises OSError; then call it again."""
+    outbox.clear_leftovers()
+    outbox.discard_damaged()
+    entries = {entry.name: entry for entry in outbox.entries()}
+    for name, if_it_never_ended in spool.begun().items():
+        if name not in entries:
+            log.warning("%s %s was interrupted", if_it_never_ended.project, if_it_never_ended.version)
+            outbox.prepare(name)
+            outbox.deliver(if_it_never_ended)
+        elif entries[name].recorded:
+            spool.end(name)
+    _clear_area(state_dir / "area")
+
+
+def _clear_area(area: Path) -> None:
+    area.mkdir(exist_ok=True)
+    for leftover in area.iterdir():
+        try:
+            discard(leftover)
+        except (OSError, subprocess.SubprocessError) as error:
+            log.warning("%s is left behind: %s", leftover, error)

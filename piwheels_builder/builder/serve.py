@@ -1,0 +1,62 @@
+"""`piwheels-builder serve`: the service with the real build function, stopped by signals."""
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+from uuid import UUID
+
+import psutil
+
+from piwheels_builder.builder.attempt import Attempt
+from piwheels_builder.builder.build import Workshop, build
+from piwheels_builder.builder.sandbox import check_sandbox
+from piwheels_builder.builder.service import Build, Service
+from piwheels_builder.errors import BadInput
+from piwheels_builder.queue.batch import LeasedBuild
+from piwheels_builder.settings import BuilderSettings
+
+
+def serve(settings: BuilderSettings) -> None:
+    """Serve until SIGTERM or SIGINT, which must reach this process only, not the builds (systemd: KillMode=mixed).
+
+    For the main thread. Raises BuilderRunning where another service has the same state directory, BadInput where it or an
+    interpreter cannot be used, SandboxUnavailable.
+    """
+    _check_workshop(settings)
+    try:
+        run_until_signalled(Service(settings, build_function(settings), interrupt=kill_descendants))
+    except OSError as error:
+        raise BadInput(f"{settings.state_dir} is no state directory that this user can write: {error}") from error
+
+
+def _check_workshop(settings: BuilderSettings) -> None:
+    """What would fail every single build must be said once, before the first, and not be recorded build by build."""
+    for abi, python in settings.pythons.items():
+        if not python.is_file():
+            raise BadInput(f"builder.yml says that {abi} is {python}, which is not there: run `ansible-playbook provision.yml`")
+    for slot in range(settings.slots):
+        check_sandbox(Workshop.of(settings, slot).build_uid)
+
+
+def run_until_signalled(service: Service) -> None:
+    """Run a service from the main thread; SIGTERM and SIGINT stop it in order."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: service.ask_to_stop())
+    service.run()
+
+
+def build_function(settings: BuilderSettings) -> Build:
+    """``build`` in the workshop that the settings describe."""
+
+    def build_in_slot(leased: LeasedBuild, lease_id: UUID, slot: int, delivery: Path) -> Attempt:
+        return build(leased, lease_id, Workshop.of(settings, slot), delivery)
+
+    return build_in_slot
+
+
+def kill_descendants() -> None:
+    """Kill every process that this one started, and those that they started."""
+    for descendant in psutil.Process(os.getpid()).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            descendant.kill()

@@ -1,0 +1,347 @@
+"""The builder service: takes builds from the spool, builds several at once, leaves results in the outbox and has them recorded.
+
+One thread per slot builds; one speaks with the database; the main thread watches the spool. What must survive is on disk before
+it is acted upon, so the service may be killed at any moment:
+
+- A begun mark is written before a build starts. Found again at the next start without an outbox entry, it is delivered as an
+  attempt that ended `killed`, and the database decides whether the build is tried again.
+- An orderly stop books nothing: running builds are killed, their marks removed, and they are still in the spool at the next start.
+  A wheel that was finished at that moment is delivered all the same.
+- A disk that takes no results pauses all building until it does; that is never held against a release.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TypeVar
+from uuid import UUID
+
+from piwheels_builder.builder.attempt import Attempt
+from piwheels_builder.builder.disk import free_bytes
+from piwheels_builder.builder.notify import notify
+from piwheels_builder.builder.outbox import Outbox, check_wheel
+from piwheels_builder.builder.record import FIRST_PAUSE, Recorder
+from piwheels_builder.builder.recovery import recover, sole_use
+from piwheels_builder.builder.spool import Spool, SpooledBuild
+from piwheels_builder.builder.status import Running, Status, StatusFile
+from piwheels_builder.errors import BadInput
+from piwheels_builder.queue.batch import LeasedBuild
+from piwheels_builder.settings import BuilderSettings
+from piwheels_builder.states import Outcome
+
+log = logging.getLogger(__name__)
+
+#: Builds one release: what, under which lease, in which slot (from 0), and the empty directory that its log and wheel go into.
+Build = Callable[[LeasedBuild, UUID, int, Path], Attempt]
+Written = TypeVar("Written")
+
+#: With less free space than this, in bytes, no build starts.
+SPARE_BYTES = 64 * 2**20
+#: Seconds between two looks at the spool.
+_TICK = 0.5
+#: Seconds an orderly stop gives the slots to notice that their builds are dead.
+_STOP_SECONDS = 10.0
+
+
+class _Stopped(Exception):
+    """The service stops while a slot waits for the disk."""
+
+
+class Service:
+    """Runs once. ``interrupt`` kills the processes of all running builds; it may be called several times while stopping.
+
+    ``first_pause`` is how many seconds pass before a disk that refused, or a database that is away, is tried again.
+    """
+
+    def __init__(
+        self,
+        settings: BuilderSettings,
+        build: Build,
+        *,
+        interrupt: Callable[[], None] = lambda: None,
+        space: Callable[[Path], int] = free_bytes,
+        first_pause: float = FIRST_PAUSE,
+    ) -> None:
+        self._settings = settings
+        self._build = build
+        self._interrupt = interrupt
+        self._space = space
+        self._pause = first_pause
+        self._spool = Spool(settings.state_dir / "spool", settings)
+        self._outbox = Outbox(settings.state_dir / "outbox")
+        self._recorder = Recorder(settings, self._spool, self._outbox, first_pause=first_pause)
+        self._status = StatusFile(settings.state_dir / "status.json")
+        self._asked: SimpleQueue[None] = SimpleQueue()
+        self._stop = threading.Event()
+        self._speak = threading.Event()
+        # Guards everything below; slots wait on it for work.
+        self._work = threading.Condition()
+        self._waiting: list[SpooledBuild] = []
+        self._running: dict[str, Running] = {}
+        self._disk_trouble: dict[str, str] = {}
+        self._counts = (0, 0)
+        self._counted_version: tuple[int, datetime | None] | None = None
+
+    def ask_to_stop(self) -> None:
+        """Let ``run`` return soon. Safe in a signal handler."""
+        # An Event would not be: the handler may interrupt the very thread that holds its lock.
+        self._asked.put(None)
+
+    def run(self) -> None:
+        """Serve until asked to stop. Raises BuilderRunning where another service has the same state directory."""
+        with sole_use(self._settings.state_dir):
+            notify("READY=1")
+            if not self._recovered():
+                return
+            threads = [threading.Thread(target=self._serve_slot, args=(slot,), daemon=True) for slot in range(self._settings.slots)]
+            threads.append(threading.Thread(target=self._keep_in_touch, daemon=True))
+            for thread in threads:
+                thread.start()
+            self._look()
+            while not self._asked_to_stop():
+                self._look()
+            notify("STOPPING=1")
+            self._wind_down(threads)
+
+    def _asked_to_stop(self) -> bool:
+        notify("WATCHDOG=1")
+        try:
+            self._asked.get(timeout=_TICK)
+        except Empty:
+            return False
+        return True
+
+    # Starting: what the last service left.
+
+    def _recovered(self) -> bool:
+        """Tidy up, however long the disk refuses. Returns False when asked to stop before that."""
+        while True:
+            try:
+                recover(self._settings.state_dir, self._spool, self._outbox)
+            except OSError as error:
+                self._disk_refuses("recovery", error)
+                self._show_status()
+            else:
+                self._disk_obeys("recovery")
+                return True
+            if self._asked_to_stop():
+                return False
+
+    # The main thread: watching the spool and the disk.
+
+    def _look(self) -> None:
+        try:
+            self._check_space()
+            with self._work:
+                if self._spool.changed() or "spool" in self._disk_trouble:
+                    self._refresh()
+                if self._waiting and not self._disk_trouble:
+                    self._work.notify_all()
+            self._show_status()
+        except OSError as error:
+            self._disk_refuses("state", error)
+        else:
+            self._disk_obeys("state")
+
+    def _check_space(self) -> None:
+        free = self._space(self._outbox.directory)
+        if free < SPARE_BYTES:
+            self._disk_refuses("space", f"{free >> 20} MiB free where the outbox is, {SPARE_BYTES >> 20} MiB needed")
+        else:
+            self._disk_obeys("space")
+
+    def _refresh(self) -> None:
+        try:
+            left = self._spool.remaining(self._outbox.names())
+        except OSError as error:
+            self._disk_refuses("spool", error)
+            return
+        self._disk_obeys("spool")
+        self._waiting = [build for build in left if build.name not in self._running]
+
+    def _show_status(self) -> None:
+        recorder = self._recorder
+        with self._work:
+            running, spool = tuple(self._running.values()), len(self._waiting)
+            trouble = next(iter(self._disk_trouble.values()), None)
+        try:
+            outbox, recorded = self._outbox_counts()
+        except OSError:
+            # Told of already: every look asks this disk for its space first.
+            return
+        self._status.show(
+            Status(
+                builder=self._settings.name,
+                running=running,
+                spool=spool,
+                outbox=outbox,
+                recorded=recorded,
+                disk_trouble=trouble,
+                last_database_contact=recorder.last_contact.isoformat() if recorder.last_contact else None,
+                database_trouble=recorder.trouble,
+            )
+        )
+
+    def _outbox_counts(self) -> tuple[int, int]:
+        # Counted anew only when it may have changed: hundreds of wheels may wait there for hours.
+        version = (self._outbox.directory.stat().st_mtime_ns, self._recorder.last_contact)
+        if version != self._counted_version:
+            self._counts, self._counted_version = self._outbox.counts(), version
+        return self._counts
+
+    # A slot: one build after the other.
+
+    def _serve_slot(self, slot: int) -> None:
+        while (build := self._next()) is not None:
+            try:
+                self._carry_out(build, slot)
+            except _Stopped:
+                self._take_back(build)
+            except Exception:
+                log.exception("%s: its result could not be kept", build.name)
+                self._stop.wait(self._pause)
+            finally:
+                self._leave(build)
+
+    def _next(self) -> SpooledBuild | None:
+        with self._work:
+            while not self._stop.is_set():
+                if self._waiting and not self._disk_trouble:
+                    build = self._waiting.pop(0)
+                    self._running[build.name] = _running(build)
+                    return build
+                self._work.wait()
+        return None
+
+    def _leave(self, build: SpooledBuild) -> None:
+        with self._work:
+            del self._running[build.name]
+            self._refresh()
+        self._speak.set()
+
+    def _carry_out(self, build: SpooledBuild, slot: int) -> None:
+        if_it_never_ends = _interrupted(build)
+        self._until_written(build, lambda: self._spool.begin(if_it_never_ends))
+        delivery = self._until_written(build, lambda: self._outbox.prepare(build.name))
+        attempt = self._attempt(build, slot, delivery, if_it_never_ends)
+        if self._says_nothing(attempt):
+            self._take_back(build)
+        else:
+            self._until_written(build, lambda: self._outbox.deliver(attempt))
+            log.info("%s %s for %s: %s", attempt.project, attempt.version, build.leased.target, attempt.outcome)
+
+    def _attempt(self, build: SpooledBuild, slot: int, delivery: Path, if_it_never_ends: Attempt) -> Attempt:
+        begun = time.monotonic()
+        try:
+            attempt = self._build(build.leased, build.lease_id, slot, delivery)
+            _check(attempt, build, delivery)
+        except (Exception, SystemExit) as error:
+            log.exception("%s: the builder itself failed", build.name)
+            return replace(
+                if_it_never_ends,
+                outcome=Outcome.BUILDER_FAULT,
+                seconds=time.monotonic() - begun,
+                error_line=f"{type(error).__name__}: {error}",
+                log_tail=traceback.format_exc(),
+            )
+        return attempt
+
+    def _says_nothing(self, attempt: Attempt) -> bool:
+        """Whether the attempt tells of our stopping or our full disk only, and not of the release."""
+        if attempt.outcome is Outcome.DISK_FULL:
+            self._check_space()
+            return "space" in self._disk_trouble
+        return self._stop.is_set() and attempt.outcome is not Outcome.BUILT
+
+    def _take_back(self, build: SpooledBuild) -> None:
+        """As if it had never begun: it stays in the spool."""
+        log.info("%s %s goes back to the spool", build.leased.project, build.leased.version)
+        try:
+            self._outbox.abandon(build.name)
+            self._spool.end(build.name)
+        except OSError as error:
+            log.warning("%s: counts as killed, since the disk keeps its begun mark: %s", build.name, error)
+
+    def _until_written(self, build: SpooledBuild, write: Callable[[], Written]) -> Written:
+        """Do ``write`` until the disk takes it, with all building paused meanwhile. Raises _Stopped."""
+        while True:
+            try:
+                written = write()
+            except OSError as error:
+                self._disk_refuses(build.name, error)
+            else:
+                self._disk_obeys(build.name)
+                return written
+            if self._stop.wait(self._pause):
+                raise _Stopped
+
+    def _disk_refuses(self, what: str, why: object) -> None:
+        with self._work:
+            if what not in self._disk_trouble:
+                log.error("no build starts until the disk is well again: %s", why)
+            self._disk_trouble[what] = str(why)
+
+    def _disk_obeys(self, what: str) -> None:
+        with self._work:
+            if self._disk_trouble.pop(what, None) is not None and not self._disk_trouble:
+                log.info("the disk is well again, builds start")
+                self._work.notify_all()
+
+    # The thread that speaks with the database.
+
+    def _keep_in_touch(self) -> None:
+        while not self._stop.is_set():
+            self._speak.wait(self._recorder.attend())
+            self._speak.clear()
+
+    # Stopping.
+
+    def _wind_down(self, threads: list[threading.Thread]) -> None:
+        self._stop.set()
+        self._speak.set()
+        with self._work:
+            self._work.notify_all()
+        deadline = time.monotonic() + _STOP_SECONDS
+        for thread in threads:
+            while thread.is_alive() and time.monotonic() < deadline:
+                self._interrupt()
+                thread.join(0.1)
+        for name in list(self._running):
+            # A slot that still does not notice ends with the process; nothing is to be said of its build.
+            with contextlib.suppress(OSError):
+                self._spool.end(name)
+        self._show_status()
+
+
+def _running(build: SpooledBuild) -> Running:
+    leased = build.leased
+    return Running(leased.project, leased.version, str(leased.target), datetime.now(UTC).isoformat())
+
+
+def _interrupted(build: SpooledBuild) -> Attempt:
+    return Attempt(
+        lease_id=build.lease_id,
+        build_id=build.leased.build_id,
+        project=build.leased.project,
+        version=build.leased.version,
+        outcome=Outcome.KILLED,
+        started_at=datetime.now(UTC),
+        seconds=0.0,
+        error_line="the builder died or lost power during the build",
+    )
+
+
+def _check(attempt: Attempt, build: SpooledBuild, delivery: Path) -> None:
+    """What the build function hands over must be about this build, and whole. Raises BadInput."""
+    if attempt.directory_name != build.name:
+        raise BadInput(f"asked to build {build.name}, and was told of {attempt.directory_name}")
+    if (attempt.outcome is Outcome.BUILT) != (attempt.wheel is not None):
+        raise BadInput(f"outcome {attempt.outcome}, wheel {attempt.wheel}")
+    check_wheel(attempt, delivery)

@@ -1,0 +1,69 @@
+"""Configuration files: what is wrong is named with the file it stands in."""
+
+from pathlib import Path
+
+import pytest
+
+from piwheels_builder.errors import BadInput
+from piwheels_builder.settings import configuration_dir, load_builder, load_fleet
+from piwheels_builder.targets import Target
+
+FLEET = """
+database: {reader: "host=/run/fleet dbname=piwheels user=piwheels_reader"}
+targets: [cp311-armv7l-bookworm]
+projects: [docopt, "spidev==3.6"]
+"""
+BUILDER = """
+name: pi1
+database: "host=/run/fleet dbname=piwheels user=builder_pi1"
+state_dir: /var/lib/piwheels-builder/builder
+pythons: {cp311: /usr/bin/python3.11}
+architecture: armv7l
+os_release: bookworm
+"""
+
+
+def written(directory: Path, name: str, text: str) -> Path:
+    path = directory / name
+    path.write_text(text)
+    return path
+
+
+def test_fleet_settings(tmp_path: Path) -> None:
+    settings = load_fleet(written(tmp_path, "fleet.yml", FLEET))
+    assert settings.targets == (Target("cp311", "armv7l", "bookworm"),)
+    assert settings.projects == ("docopt", "spidev==3.6")
+    assert settings.build_policy == "missing"
+
+
+def test_builder_settings(tmp_path: Path) -> None:
+    settings = load_builder(written(tmp_path, "builder.yml", BUILDER))
+    assert settings.pythons == {"cp311": Path("/usr/bin/python3.11")}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a list", "one `name: value` a line"),
+        ("{", "is not YAML"),
+        (FLEET + "colour: red", "colour"),
+        ("targets: []", "database"),
+        (FLEET.replace("cp311-armv7l-bookworm", "cp311-vax-bookworm"), "vax"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        load_fleet(written(tmp_path, "fleet.yml", text))
+
+
+def test_a_missing_file_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"provision\.yml"):
+        load_builder(tmp_path / "builder.yml")
+
+
+def test_a_named_directory_is_the_only_place_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIWHEELS_BUILDER_ETC", str(tmp_path))
+    assert configuration_dir() == tmp_path
+    monkeypatch.setenv("PIWHEELS_BUILDER_ETC", str(tmp_path / "missing"))
+    with pytest.raises(BadInput, match=r"missing: run `ansible-playbook provision\.yml`"):
+        configuration_dir()
