@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags, generic_tags
 
 from piwheels_builder.errors import BadInput
@@ -76,10 +76,13 @@ class Target:
         return not self.tags.isdisjoint(tags)
 
     def is_admitted_by(self, requires_python: str | None) -> bool:
-        """Whether a ``requires-python`` admits this Python. Raises InvalidSpecifier for one that is none."""
+        """Whether a ``requires-python`` admits this Python. One that is no specifier (``>=3.6.*``) admits all, as pip has it."""
         major, minor = self.python_version
         # The newest patch release any Python has had is below 99: ">=3.11.4" admits cp311, "!=3.11.*" does not.
-        return SpecifierSet(requires_python or "").contains(f"{major}.{minor}.99", prereleases=True)
+        try:
+            return SpecifierSet(requires_python or "").contains(f"{major}.{minor}.99", prereleases=True)
+        except InvalidSpecifier:
+            return True
 
     def _platforms(self) -> Iterable[str]:
         major, newest = self.glibc

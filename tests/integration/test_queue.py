@@ -54,6 +54,28 @@ def test_the_order_is_forced_then_newest_then_back_catalogue_and_inside_that_lon
     assert [wanted[row["build_id"]] for row in fleet.lease_all("pi1")] == ["forced", "long", "short", "old"]
 
 
+def test_wanting_a_queued_build_more_hastens_it_and_wanting_it_less_does_not(fleet: Fleet) -> None:
+    build_id = fleet.want("demo", priority=2)
+    for priority, expected in [(0, 0), (1, 0)]:
+        fleet.ask(
+            "SELECT want_build(release_id, target_id, %s, 60::real) FROM build WHERE build_id = %s",
+            priority,
+            build_id,
+            role="piwheels_dispatcher",
+        )
+        assert (fleet.queued(build_id) or {})["priority"] == expected
+
+
+def test_a_yanked_sdist_is_not_handed_out_beside_a_good_one(fleet: Fleet) -> None:
+    fleet.want("demo")
+    fleet.ask(
+        "INSERT INTO upstream_file (project_id, filename, release_id, kind, url)"
+        " SELECT project_id, 'demo-1.0.zip', release_id, 'sdist', 'http://upstream.invalid/zip' FROM release"
+    )
+    fleet.ask("UPDATE upstream_file SET yanked = true WHERE filename = 'demo-1.0.tar.gz'")
+    assert [row["filename"] for row in fleet.lease_all("pi1")] == ["demo-1.0.zip"]
+
+
 def test_a_batch_is_worth_the_seconds_asked_for_and_never_empty(fleet: Fleet) -> None:
     for number in range(10):
         fleet.want(f"project{number}", seconds=100)

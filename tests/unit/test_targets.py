@@ -46,6 +46,8 @@ def test_tags(tags: str, serves: bool) -> None:
         ("<3.11", False),
         ("!=3.11.*", False),
         (">=2.7,!=3.0.*", True),
+        (">=3.6.*", True),
+        ("python3", True),
     ],
 )
 def test_requires_python(requires_python: str | None, admits: bool) -> None:

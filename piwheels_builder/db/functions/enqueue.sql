@@ -77,7 +77,8 @@ BEGIN
     RETURN true;
 END $$;
 
--- Want a build of a release for a target: make it if it is new, queue it again if it was skipped. Other states stay as they are.
+-- Want a build of a release for a target: make it if it is new, queue it again if it was skipped, hasten it if it is queued with a
+-- lesser priority. Other states stay as they are.
 -- The answer is the build's id where this call put it into the queue, else null.
 CREATE OR REPLACE FUNCTION want_build(
     its_release bigint, its_target smallint, its_priority integer, guess_seconds real, leader bigint DEFAULT NULL
@@ -92,6 +93,11 @@ BEGIN
     RETURNING build_id INTO wanted;
     IF wanted IS NOT NULL THEN
         PERFORM enqueue(wanted, its_priority, guess_seconds, leader);
+    ELSE
+        UPDATE queue SET priority = its_priority
+        FROM build
+        WHERE build.release_id = its_release AND build.target_id = its_target AND queue.build_id = build.build_id
+          AND queue.priority > its_priority;
     END IF;
     RETURN wanted;
 END $$;

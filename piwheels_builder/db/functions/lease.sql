@@ -76,7 +76,7 @@ BEGIN
     CROSS JOIN LATERAL (
         SELECT * FROM upstream_file
         WHERE upstream_file.release_id = build.release_id AND kind = 'sdist'
-        ORDER BY upstream_file.filename LIKE '%.tar.gz' DESC, upstream_file.filename
+        ORDER BY upstream_file.yanked, upstream_file.filename LIKE '%.tar.gz' DESC, upstream_file.filename
         LIMIT 1
     ) AS sdist
     ORDER BY line.place;

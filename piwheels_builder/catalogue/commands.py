@@ -1,0 +1,208 @@
+"""Commands of the catalogue: sync, explain, skip, force, opt-out."""
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import aiosql
+
+from piwheels_builder.catalogue.explain import Explanation, explain
+from piwheels_builder.catalogue.facts import known_project, wanted_targets
+from piwheels_builder.catalogue.policy import Choice, Policy
+from piwheels_builder.catalogue.sync import ProjectReport, SyncReport, sync
+from piwheels_builder.catalogue.upstream import UpstreamIndex
+from piwheels_builder.catalogue.wanting import QueueChange, apply_needs
+from piwheels_builder.db.connect import Connection, connected
+from piwheels_builder.errors import BadInput
+from piwheels_builder.settings import FleetSettings, load_fleet
+
+_queries = aiosql.from_path(Path(str(files(__package__))) / "commands.sql", "psycopg2")
+_CHOICE = "PROJECT[==VERSION]"
+
+
+@dataclass(frozen=True)
+class _Word:
+    """A command by which somebody says something about a project: how to note it, and how to take it back."""
+
+    name: str
+    help: str
+    description: str
+    note: Callable[[Connection, Choice, str], int]
+    take_back: Callable[[Connection, Choice], int]
+
+
+def add_commands(commands: Any) -> None:
+    """Register this room's commands."""
+    _add_sync(commands)
+    _add_explain(commands)
+    for word in _WORDS:
+        _add_word(commands, word)
+
+
+def _add_sync(commands: Any) -> None:
+    command = commands.add_parser(
+        "sync",
+        help="read projects from the upstream index and queue what is wanted of them",
+        description="Read projects from the upstream index into the catalogue and queue what fleet.yml wants of them. "
+        "A second sync of unchanged projects changes nothing. Exit code 0 only if every project could be read.",
+    )
+    command.add_argument("projects", metavar="PROJECT", nargs="*", help="default: all that fleet.yml lists")
+    command.add_argument("--check", action="store_true", help="say what would change and change nothing")
+    command.set_defaults(run=_sync)
+
+
+def _sync(options: argparse.Namespace) -> int:
+    settings = load_fleet()
+    projects = [_whole(Choice.parse(project)) for project in options.projects] or None
+    with UpstreamIndex(settings.upstream) as upstream:
+        report = sync(
+            _conninfo(settings, "dispatcher"), upstream, Policy.of(settings), projects, check=options.check, told=_print_project
+        )
+    _print_summary(report, check=options.check)
+    report.raise_failures()
+    return 0
+
+
+def _add_explain(commands: Any) -> None:
+    command = commands.add_parser(
+        "explain",
+        help="say why a release is built or not, and how far its build is",
+        description="Say for every target why a release is wanted or not, by the catalogue as of the last sync, and where a build "
+        "exists how far it is. Without a version: the newest release.",
+    )
+    command.add_argument("choice", metavar=_CHOICE)
+    command.add_argument("--json", action="store_true", help="print a list of objects")
+    command.set_defaults(run=_explain)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    settings = load_fleet()
+    with connected(_conninfo(settings, "reader")) as connection:
+        explanations = explain(connection, Choice.parse(options.choice), Policy.of(settings))
+    if options.json:
+        print(json.dumps([asdict(explanation) for explanation in explanations], indent=1))
+    else:
+        print("\n".join(map(_told, explanations)) or "the fleet builds for no target")
+    return 0
+
+
+def _told(explanation: Explanation) -> str:
+    wanted = "wanted" if explanation.wanted else "not wanted"
+    lines = [f"{explanation.project} {explanation.version} for {explanation.target}: {wanted}: {explanation.reason}"]
+    if explanation.state:
+        lines.append(f"  build: {explanation.state}: {explanation.state_reason}")
+    if explanation.outcome:
+        lines.append(f"  last attempt: {explanation.outcome}" + (f": {explanation.error_line}" if explanation.error_line else ""))
+    if explanation.wheel:
+        lines.append(f"  wheel: {explanation.wheel}")
+    return "\n".join(lines)
+
+
+def _add_word(commands: Any, word: _Word) -> None:
+    command = commands.add_parser(word.name, help=word.help, description=word.description)
+    command.add_argument("choice", metavar=_CHOICE)
+    either = command.add_mutually_exclusive_group(required=True)
+    either.add_argument("--reason", help="why; whoever asks for an explanation reads it")
+    either.add_argument("--undo", action="store_true", help="take it back")
+    command.set_defaults(run=_say, word=word)
+
+
+def _say(options: argparse.Namespace) -> int:
+    settings, choice = load_fleet(), Choice.parse(options.choice)
+    if options.reason is not None and not options.reason.strip():
+        raise BadInput("--reason must say something")
+    with connected(_conninfo(settings, "dispatcher")) as connection:
+        if options.undo:
+            written = options.word.take_back(connection, choice)
+        else:
+            written = options.word.note(connection, choice, options.reason)
+        project = known_project(connection, choice.project)
+        changes = apply_needs(connection, project, wanted_targets(connection), Policy.of(settings)) if project else ()
+    print(f"{options.word.name} {choice}: " + (("taken back" if options.undo else "noted") if written else "nothing to change"))
+    _print_queue(changes)
+    if project is None:
+        print(f"{choice.project} is not in the catalogue yet: the next `piwheels-builder sync` follows this")
+    return 0
+
+
+def _opt_out(connection: Connection, choice: Choice, reason: str) -> int:
+    return int(_queries.opt_out(connection, project=_whole(choice), reason=reason))
+
+
+def _take_back_opt_out(connection: Connection, choice: Choice) -> int:
+    return int(_queries.take_back_opt_out(connection, project=_whole(choice)))
+
+
+def _whole(choice: Choice) -> str:
+    if choice.version is not None:
+        raise BadInput(f"this is about all of a project: write {choice.project} without =={choice.version}")
+    return choice.project
+
+
+def _instruction(instruction: str, brief: str, description: str) -> _Word:
+    def note(connection: Connection, choice: Choice, reason: str) -> int:
+        fields = {"project": choice.project, "version": choice.version or "", "instruction": instruction, "reason": reason}
+        return int(_queries.instruct(connection, **fields))
+
+    def take_back(connection: Connection, choice: Choice) -> int:
+        fields = {"project": choice.project, "version": choice.version or "", "instruction": instruction}
+        return int(_queries.take_back_instruction(connection, **fields))
+
+    return _Word(instruction, brief, description, note, take_back)
+
+
+_WORDS = (
+    _instruction(
+        "skip",
+        "never build a project or release",
+        "Never build a release, or without a version any of a project. Builds that nobody has leased yet leave the queue at once.",
+    ),
+    _instruction(
+        "force",
+        "build a project or release first, and whatever the policy says",
+        "Build a release first and whatever fleet.yml says, or without a version all of a project. A word on a version beats "
+        "one on its project; a maintainer's opt-out beats both. Needs an sdist whose requires-python admits the target.",
+    ),
+    _Word(
+        "opt-out",
+        "honour a maintainer's wish that their project is not built",
+        "Honour a maintainer's wish that their project is not built. Stronger than force. Wheels that are published stay.",
+        _opt_out,
+        _take_back_opt_out,
+    ),
+)
+
+
+def _conninfo(settings: FleetSettings, role: str) -> str:
+    if role not in settings.database:
+        raise BadInput(f"fleet.yml names no database connection for the {role}: run `ansible-playbook provision.yml`")
+    return settings.database[role]
+
+
+def _print_project(report: ProjectReport) -> None:
+    if report.gone:
+        print(f"{report.project}: gone from the upstream index")
+    elif report.change:
+        change = report.change
+        print(f"{report.project}: {change.releases} releases, {change.files} files new or changed, {change.removed} files removed")
+    _print_queue(report.queue)
+
+
+def _print_queue(changes: tuple[QueueChange, ...]) -> None:
+    for change in changes:
+        print(f"  {'wanted' if change.reason is None else 'skipped'}: {change}")
+
+
+def _print_summary(report: SyncReport, *, check: bool) -> None:
+    synced = f"{len(report.projects) - len(report.failures)} of {len(report.projects)} projects"
+    if not report:
+        print(f"{synced}: nothing changed")
+        return
+    print(
+        f"{synced}, {len(report.changed)} changed: {report.releases} releases, {report.files} files; "
+        f"{len(report.wanted)} builds wanted, {len(report.skipped)} skipped" + (" (check: nothing kept)" if check else "")
+    )
