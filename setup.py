@@ -9,7 +9,7 @@ setup(
     license="BSD-3-Clause",
     python_requires=">=3.11",
     packages=find_packages(include=["piwheels_builder", "piwheels_builder.*"]),
-    package_data={"piwheels_builder": ["py.typed", "*/*.sql", "db/*/*.sql"]},
+    package_data={"piwheels_builder": ["py.typed", "*/*.sql", "db/*/*.sql", "*/*.j2"]},
     install_requires=[
         "aiosql>=13,<16",
         "installer>=1.0,<2",
@@ -21,6 +21,7 @@ setup(
         "requests>=2.28,<3",
         "rich>=13",
         "uv>=0.9",
+        "wheel>=0.45",
     ],
     extras_require={
         # On 32-bit ARM these two come from Debian (python3-psycopg2): see `make setup`.

@@ -17,6 +17,7 @@ from threading import Thread
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from packaging.utils import canonicalize_name
 
 from piwheels_builder.db.connect import connected
 from piwheels_builder.index.contents import PageRules
@@ -169,7 +170,7 @@ def nginx_serving(tree: Path, place: Path, upstream: str, private: tuple[str, ..
 @contextmanager
 def trial_serving(tree: Path, upstream: str, private: tuple[str, ...] = (), handler: type[Handler] = Handler) -> Iterator[str]:
     """The trial server on the same tree."""
-    with server(Site(tree, upstream, frozenset(private)), "127.0.0.1", 0, handler) as listening:
+    with server(Site(tree, upstream, frozenset(map(canonicalize_name, private))), "127.0.0.1", 0, handler) as listening:
         thread = Thread(target=listening.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:

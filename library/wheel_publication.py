@@ -1,0 +1,176 @@
+#!/usr/bin/python
+"""Ansible module: publish collected wheels, and bring the index's pages up to date."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wheel_publication
+short_description: Publish the wheels that builders made, and bring the index's pages up to date
+description:
+  - Takes every wheel that waits to be published from the directories its builders' outboxes were collected into, verifies it
+    against the database and its own content, serves it, and writes the project pages that are due.
+  - A wheel that fails a check is refused and its build fails. A wheel that is missing is lost and built again.
+  - Runs on the index host with the interpreter of the virtual environment that piwheels_builder is installed in. Safe to
+    interrupt at any moment and to run again.
+options:
+  database:
+    description: libpq connection string of the publisher's role, without a password.
+    type: str
+    required: true
+  published_dir:
+    description: Root of the published tree.
+    type: path
+    required: true
+  incoming:
+    description:
+      - The directory that each builder's outbox was collected into, by the builder's name; in a fleet of one the outbox itself.
+      - Name only builders whose outbox was collected successfully, since what is missing there counts as lost.
+    type: dict
+    default: {}
+  recorded_before:
+    description:
+      - The database's time when the collecting began, as ISO 8601 with an offset. Missing wheels recorded later are left for
+        the next run.
+      - Leave it out where the directories are the outboxes themselves.
+    type: str
+  private_projects:
+    description: Projects whose pages never show upstream's files.
+    type: list
+    elements: str
+    default: []
+  upstream_wins:
+    description:
+      - Whether our wheel leaves the pages where upstream has one that serves the same targets. A filename that upstream has is
+        upstream's either way.
+    type: bool
+    default: true
+  rerender:
+    description:
+      - Write all pages anew, not only those that are due, as after files were lost. A change of O(private_projects),
+        O(upstream_wins) or the fleet's targets does so by itself.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: Tells what would be published or lost by what lies in the directories; looks into no wheel.
+    support: full
+  diff_mode:
+    description: Shows what becomes of each wheel.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Publish what the builders made
+  wheel_publication:
+    database: host=/run/piwheels dbname=piwheels user=piwheels_publisher
+    published_dir: /srv/piwheels
+    incoming:
+      pi-01: /var/lib/piwheels-builder/incoming/pi-01
+"""
+
+RETURN = r"""
+published:
+  description: Filenames of the wheels that are served now.
+  type: list
+  elements: str
+  returned: success
+refused:
+  description: Wheels that failed a check, each with wheel (its filename) and reason.
+  type: list
+  elements: dict
+  returned: success
+lost:
+  description: Filenames of wheels that were missing; they are built again.
+  type: list
+  elements: str
+  returned: success
+pages_written:
+  description: How many projects have a page that changed; in check mode always 0.
+  type: int
+  returned: success
+"""
+
+import traceback
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+try:
+    from packaging.utils import canonicalize_name
+
+    from piwheels_builder.db.connect import connected
+    from piwheels_builder.errors import BadInput, FleetError
+    from piwheels_builder.index.contents import PageRules
+    from piwheels_builder.index.publication import Report, foresee, publish
+
+except ImportError:
+    IMPORT_ERROR: str | None = traceback.format_exc()
+else:
+    IMPORT_ERROR = None
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "database": {"type": "str", "required": True},
+            "published_dir": {"type": "path", "required": True},
+            "incoming": {"type": "dict", "default": {}},
+            "recorded_before": {"type": "str"},
+            "private_projects": {"type": "list", "elements": "str", "default": []},
+            "upstream_wins": {"type": "bool", "default": True},
+            "rerender": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    if IMPORT_ERROR is not None:
+        module.fail_json(msg=missing_required_lib("piwheels_builder"), exception=IMPORT_ERROR)
+    try:
+        report = run(module.params, check_mode=module.check_mode)
+    except FleetError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=report.changed,
+        published=report.published,
+        refused=[asdict(refused) for refused in report.refused],
+        lost=report.lost,
+        pages_written=report.pages_written,
+        diff={"before": "", "after": as_text(report)},
+    )
+
+
+def run(parameters: dict[str, Any], *, check_mode: bool) -> Report:
+    incoming = {builder: Path(directory) for builder, directory in parameters["incoming"].items()}
+    before = moment(parameters["recorded_before"])
+    with connected(parameters["database"]) as connection:
+        if check_mode:
+            return foresee(connection, incoming, before)
+        rules = PageRules(frozenset(map(canonicalize_name, parameters["private_projects"])), parameters["upstream_wins"])
+        published_dir = Path(parameters["published_dir"])
+        return publish(connection, published_dir, incoming, rules, recorded_before=before, rerender=parameters["rerender"])
+
+
+def moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = datetime.min  # noqa: DTZ901 - as good as any other without an offset
+    if found.tzinfo is None:
+        raise BadInput(f"recorded_before is {text!r}: write it with its offset from UTC, like 2026-11-22T10:00:00+00:00")
+    return found
+
+
+def as_text(report: Report) -> str:
+    """One line for each wheel: what ``--diff`` shows."""
+    lines = [f"published {wheel}" for wheel in report.published]
+    lines += [f"refused {refused.wheel}: {refused.reason}" for refused in report.refused]
+    lines += [f"lost {wheel}" for wheel in report.lost]
+    return "".join(f"{line}\n" for line in lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""What stands on a project's pages: upstream's files, and those of our wheels that belong there."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import aiosql
+from packaging.tags import Tag
+from packaging.version import Version
+
+from piwheels_builder.catalogue.filenames import wheel_tags
+from piwheels_builder.db.connect import Connection
+from piwheels_builder.index.layout import SimpleRoot
+from piwheels_builder.index.pages import QUARANTINED, PageFile, ProjectPage
+from piwheels_builder.targets import GLIBC, Target
+
+_queries = aiosql.from_path(Path(__file__).with_name("contents.sql"), "psycopg2")
+
+
+@dataclass(frozen=True)
+class PageRules:
+    """What the operator decides about pages.
+
+    ``upstream_wins``: a wheel of ours leaves the pages where upstream has one for the same release and targets. Whatever it says,
+    a filename that upstream has is upstream's. ``private_projects``: normalized names; their pages never show upstream's files.
+    """
+
+    private_projects: frozenset[str] = frozenset()
+    upstream_wins: bool = True
+
+
+@dataclass(frozen=True)
+class UpstreamFile:
+    """Its release is None where its name tells none."""
+
+    release_id: int | None
+    spelling: str | None
+    kind: str
+    file: PageFile
+
+    @property
+    def is_offered_wheel(self) -> bool:
+        return self.kind == "wheel" and not self.file.yanked
+
+    @cached_property
+    def tags(self) -> frozenset[Tag]:
+        """Of a wheel."""
+        return wheel_tags(self.file.filename)
+
+    def serves(self, target: Target) -> bool:
+        """Whether this wheel installs there."""
+        return target.is_served_by(self.tags) and target.is_admitted_by(self.file.requires_python)
+
+
+@dataclass(frozen=True)
+class OwnWheel:
+    """A published wheel of ours; ``glibc_floor`` is the oldest C library it runs with, None if it needs none."""
+
+    filename: str
+    release_id: int
+    spelling: str
+    sha256: str
+    size: int
+    requires_python: str | None
+    metadata_sha256: str | None
+    glibc_floor: str | None
+    published_at: datetime
+    built_on: str
+
+    def serves(self, target: Target) -> bool:
+        """Whether it installs and runs there: its tags say so, and it was built there or its C library is old enough."""
+        return serves(target, self.tags, self.glibc_floor, self.built_on)
+
+    @cached_property
+    def tags(self) -> frozenset[Tag]:
+        return wheel_tags(self.filename)
+
+
+@dataclass(frozen=True)
+class ProjectContents:
+    """One project as the database has it at one moment. ``changes`` is what page_written() wants to hear, None if none is due."""
+
+    name: str
+    status: str
+    status_reason: str | None
+    changes: int | None
+    upstream: tuple[UpstreamFile, ...]
+    own: tuple[OwnWheel, ...]
+
+
+def read_contents(connection: Connection, project_id: int) -> ProjectContents:
+    """Read one project in a transaction of its own. Its lock must be held, so that no older page follows a newer one."""
+    connection.rollback()
+    _queries.see_one_moment(connection)
+    name, status, reason, changes = _queries.project_on_page(connection, project_id=project_id)
+    upstream = tuple(_upstream_file(row) for row in _queries.upstream_files_on_page(connection, project_id=project_id))
+    own = tuple(OwnWheel(*row) for row in _queries.own_wheels_on_page(connection, project_id=project_id))
+    connection.rollback()
+    return ProjectContents(name, status, reason, changes, upstream, own)
+
+
+def read_targets(connection: Connection) -> dict[int, Target]:
+    """Every target of the fleet by its id, wanted or not."""
+    return {target_id: Target(*names) for target_id, *names, _ in _queries.targets(connection)}
+
+
+def read_wanted_targets(connection: Connection) -> tuple[Target, ...]:
+    return tuple(Target(*names) for _, *names, wanted in _queries.targets(connection) if wanted)
+
+
+def simple_roots(wanted: Iterable[Target]) -> tuple[SimpleRoot, ...]:
+    """The root of what holds everywhere, and one for each OS release that is wanted."""
+    return (SimpleRoot(), *(SimpleRoot(name) for name in sorted({target.os_release for target in wanted})))
+
+
+def project_page(contents: ProjectContents, root: SimpleRoot, wanted: Sequence[Target], rules: PageRules) -> ProjectPage | None:
+    """The page of a project in one of the roots; None where we have nothing to add to upstream's, which is then the page."""
+    private = contents.name in rules.private_projects
+    own = [wheel for wheel in _own_wheels(contents, wanted, rules) if _belongs(wheel, root, wanted)]
+    quarantined = contents.status == QUARANTINED
+    # The page of a quarantined project stays, empty, even where upstream forgets to empty its own.
+    if not own and not private and not (quarantined and contents.own):
+        return None
+    upstream = () if private else contents.upstream
+    files = [*(file.file for file in upstream), *(_page_file(wheel, contents, root, rules) for wheel in own)]
+    spellings = {*(file.spelling for file in upstream), *(wheel.spelling for wheel in own)} - {None}
+    return ProjectPage(
+        name=contents.name,
+        files=() if quarantined else tuple(sorted(files, key=lambda file: file.filename)),
+        versions=() if quarantined else tuple(sorted((str(spelling) for spelling in spellings), key=Version)),
+        status=contents.status,
+        status_reason=contents.status_reason,
+    )
+
+
+def serves(target: Target, tags: Iterable[Tag], glibc_floor: str | None, built_on: str) -> bool:
+    """Whether a wheel of ours installs and runs on a target."""
+    tags = frozenset(tags)
+    return target.is_served_by(tags) and _runs_on(target.os_release, tags, glibc_floor, built_on)
+
+
+def is_pure(tags: Iterable[Tag]) -> bool:
+    return any(tag.platform == "any" for tag in tags)
+
+
+def _own_wheels(contents: ProjectContents, wanted: Sequence[Target], rules: PageRules) -> Iterable[OwnWheel]:
+    """Ours without those that upstream has by name, has deleted the release of, or serves itself."""
+    if contents.name in rules.private_projects:
+        return contents.own
+    names = {file.file.filename for file in contents.upstream}
+    releases = {file.release_id for file in contents.upstream}
+    kept = [wheel for wheel in contents.own if wheel.filename not in names and wheel.release_id in releases]
+    if not rules.upstream_wins:
+        return kept
+    return [wheel for wheel in kept if not _upstream_serves(contents, wheel, [t for t in wanted if wheel.serves(t)])]
+
+
+def _upstream_serves(contents: ProjectContents, wheel: OwnWheel, targets: Sequence[Target]) -> bool:
+    """Whether upstream has a wheel of the release for every one of the targets.
+
+    A pure one counts only where the release has no platform wheels: beside those it is the slow fallback, and ours is better.
+    """
+    offered = [file for file in contents.upstream if file.release_id == wheel.release_id and file.is_offered_wheel]
+    serving = [file for file in offered if not is_pure(file.tags)] or offered
+    return bool(targets) and all(any(file.serves(target) for file in serving) for target in targets)
+
+
+def _belongs(wheel: OwnWheel, root: SimpleRoot, wanted: Collection[Target]) -> bool:
+    """A root of an OS release lists what serves a target there; the other what runs on every OS release that is wanted."""
+    if root.os_release is not None:
+        return wheel.built_on == root.os_release or any(wheel.serves(t) for t in wanted if t.os_release == root.os_release)
+    return all(_runs_on(os_release, wheel.tags, wheel.glibc_floor, wheel.built_on) for os_release in {t.os_release for t in wanted})
+
+
+def _runs_on(os_release: str, tags: Collection[Tag], glibc_floor: str | None, built_on: str) -> bool:
+    """Whether the libraries a wheel needs are there: its C library, and for a plain linux_* wheel whatever else it was linked with,
+    which an older OS release than the one it was built on may lack.
+    """
+    if os_release == built_on or is_pure(tags):
+        return True
+    here = GLIBC[os_release]
+    portable = any(tag.platform.startswith("manylinux") for tag in tags)
+    return (portable or GLIBC[built_on] <= here) and (glibc_floor is None or _version(glibc_floor) <= here)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(".")))
+
+
+def _page_file(wheel: OwnWheel, contents: ProjectContents, root: SimpleRoot, rules: PageRules) -> PageFile:
+    yank = None if contents.name in rules.private_projects else _yank_of_release(contents, wheel.release_id)
+    return PageFile(
+        filename=wheel.filename,
+        url=root.wheel_url(contents.name, wheel.filename),
+        sha256=wheel.sha256,
+        size=wheel.size,
+        requires_python=wheel.requires_python,
+        yanked=yank is not None,
+        yanked_reason=yank or None,
+        upload_time=wheel.published_at,
+        metadata_sha256=wheel.metadata_sha256,
+    )
+
+
+def _yank_of_release(contents: ProjectContents, release_id: int) -> str | None:
+    """Why upstream yanked the whole release ("" without a reason); None while it offers any of its files."""
+    files = [file.file for file in contents.upstream if file.release_id == release_id]
+    if not files or not all(file.yanked for file in files):
+        return None
+    return next((file.yanked_reason for file in files if file.yanked_reason), "")
+
+
+def _upstream_file(row: tuple[Any, ...]) -> UpstreamFile:
+    filename, release_id, spelling, kind, *said = row
+    return UpstreamFile(release_id, spelling, kind, PageFile(filename, *said))

@@ -1,0 +1,65 @@
+"""Where everything lies in the published tree, and at which URL: see docs/index-layout.md for why."""
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import quote
+
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+from piwheels_builder.errors import BadInput
+from piwheels_builder.targets import GLIBC
+
+#: A normalized project name (PEP 503), and nothing else.
+PROJECT_NAME = r"[a-z0-9]+(?:-[a-z0-9]+)*"
+#: What a wheel's filename may be made of (PEP 427, PEP 440 local versions), so that it is one path component and one URL segment.
+_FILENAME_CHARACTERS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+!-]*")
+_LONGEST_FILENAME = 255 - len(".metadata")
+
+
+def shard(project: str) -> str:
+    """The first two characters of a normalized project name: ``fl`` of ``flask``. Raises BadInput for any other name."""
+    if not re.fullmatch(PROJECT_NAME, project):
+        raise BadInput(f"{project!r} is not a normalized project name (PEP 503)")
+    return project[:2]
+
+
+def checked_wheel_filename(filename: str) -> str:
+    """The filename itself, if it is a wheel's and safe in a path and a URL. Raises BadInput for anything else."""
+    try:
+        parse_wheel_filename(filename)
+    except InvalidWheelFilename as error:
+        raise BadInput(f"{filename!r} is not the filename of a wheel: {error}") from error
+    if len(filename) > _LONGEST_FILENAME or not _FILENAME_CHARACTERS.fullmatch(filename):
+        raise BadInput(f"{filename!r} is too long, or has characters that no wheel's filename has")
+    return filename
+
+
+def wheel_path(project: str, filename: str) -> PurePosixPath:
+    """Of a wheel under the tree's root; its metadata lies beside it with ``.metadata`` added. Raises BadInput."""
+    return PurePosixPath("wheels", shard(project), project, checked_wheel_filename(filename))
+
+
+@dataclass(frozen=True)
+class SimpleRoot:
+    """A simple index in the tree: one for each OS release, and one (None) for what holds on all of them."""
+
+    os_release: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.os_release is not None and self.os_release not in GLIBC:
+            raise BadInput(f"{self.os_release!r} is not an OS release known here: one of {', '.join(GLIBC)}")
+
+    @property
+    def directory(self) -> PurePosixPath:
+        """Holds the shards, and the listing of all its projects as index.html and index.json."""
+        return PurePosixPath(self.os_release or "", "simple")
+
+    def page_directory(self, project: str) -> PurePosixPath:
+        """Holds one project's index.html and index.json. Raises BadInput."""
+        return self.directory / shard(project) / project
+
+    def wheel_url(self, project: str, filename: str) -> str:
+        """Of a wheel, relative to its project's page at ``/simple/<project>/``. Raises BadInput."""
+        depth = len(self.directory.parts) + 1
+        return "../" * depth + quote(str(wheel_path(project, filename)))

@@ -1,0 +1,127 @@
+"""Render a project's page and the listing of projects, as HTML (PEP 503) and JSON (PEP 691), both at simple API 1.4."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+#: PEP 833 freezes HTML at it.
+API_VERSION = "1.4"
+#: Declared where upstream tells no sizes: from 1.1 on they are mandatory (PEP 700). docs/index-layout.md names this mode.
+API_VERSION_WITHOUT_SIZES = "1.0"
+QUARANTINED = "quarantined"
+#: The statuses of PEP 792. Others, such as the catalogue's "gone", are nobody's business outside.
+_STATUSES = ("active", "archived", QUARANTINED, "deprecated")
+
+
+@dataclass(frozen=True)
+class PageFile:
+    """A file on a page. ``url`` is absolute, or relative to the page; hashes are hex, ``size`` is bytes."""
+
+    filename: str
+    url: str
+    sha256: str | None = None
+    size: int | None = None
+    requires_python: str | None = None
+    yanked: bool = False
+    yanked_reason: str | None = None
+    upload_time: datetime | None = None
+    metadata_sha256: str | None = None
+    provenance: str | None = None
+
+
+@dataclass(frozen=True)
+class ProjectPage:
+    """All that one page says. ``files`` stand in the order of the page, ``versions`` in that of PEP 440."""
+
+    name: str
+    files: tuple[PageFile, ...]
+    versions: tuple[str, ...]
+    status: str | None = None
+    status_reason: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.status == QUARANTINED and self.files:
+            raise ValueError(f"the page of {self.name} must offer no files: the project is quarantined (PEP 792)")
+
+    @property
+    def api_version(self) -> str:
+        """Of its JSON."""
+        return API_VERSION if all(file.size is not None for file in self.files) else API_VERSION_WITHOUT_SIZES
+
+
+_environment = Environment(
+    loader=PackageLoader("piwheels_builder.index", "."),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def page_html(page: ProjectPage) -> bytes:
+    """PEP 503 with the attributes of PEPs 592, 658, 714, 740 and 792."""
+    shown = _known_status(page)
+    return _environment.get_template("page.html.j2").render(page=shown, api_version=API_VERSION).encode()
+
+
+def page_json(page: ProjectPage) -> bytes:
+    """PEP 691 with the keys of PEPs 700, 714, 740 and 792, status at the top level as the specification's text has it."""
+    shown = _known_status(page)
+    content: dict[str, Any] = {
+        "meta": {"api-version": page.api_version},
+        "name": page.name,
+        "versions": list(page.versions),
+        "files": [_json_file(file) for file in page.files],
+    }
+    if shown.status:
+        content["project-status"] = _without_none({"status": shown.status, "reason": shown.status_reason})
+    return _compact(content)
+
+
+def listing_html(names: Iterable[str]) -> bytes:
+    """The page of all project names, one a line."""
+    return _environment.get_template("listing.html.j2").render(names=names, api_version=API_VERSION).encode()
+
+
+def listing_json(names: Iterable[str]) -> bytes:
+    """The page of all project names."""
+    return _compact({"meta": {"api-version": API_VERSION}, "projects": [{"name": name} for name in names]})
+
+
+def _json_file(file: PageFile) -> dict[str, Any]:
+    return _without_none(
+        {
+            "filename": file.filename,
+            "url": file.url,
+            "hashes": {"sha256": file.sha256} if file.sha256 else {},
+            "size": file.size,
+            "requires-python": file.requires_python,
+            "yanked": (file.yanked_reason or True) if file.yanked else False,
+            "upload-time": _timestamp(file.upload_time),
+            "core-metadata": {"sha256": file.metadata_sha256} if file.metadata_sha256 else False,
+            "provenance": file.provenance,
+        }
+    )
+
+
+def _timestamp(moment: datetime | None) -> str | None:
+    """As PEP 700 wants it: UTC, and a Z at the end."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ") if moment else None
+
+
+def _known_status(page: ProjectPage) -> ProjectPage:
+    if page.status is None or page.status in _STATUSES:
+        return page
+    return ProjectPage(page.name, page.files, page.versions)
+
+
+def _without_none(content: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if value is not None}
+
+
+def _compact(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, separators=(",", ":")).encode()

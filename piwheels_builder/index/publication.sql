@@ -1,0 +1,46 @@
+-- name: awaiting(builders)
+-- The wheels of these builders that wait to be published, project by project, oldest first.
+SELECT wheel.wheel_id, release.project_id, project.name, release.version, build.target_id, wheel.filename, wheel.sha256, wheel.size,
+       builder.name AS builder, attempt.lease_id || '-' || attempt.build_id AS directory, attempt.recorded_at
+FROM wheel
+JOIN attempt USING (attempt_id)
+JOIN builder USING (builder_id)
+JOIN build ON build.build_id = wheel.build_id
+JOIN release USING (release_id)
+JOIN project USING (project_id)
+WHERE wheel.published_at IS NULL AND wheel.refused_reason IS NULL AND wheel.lost_at IS NULL
+  AND build.state = 'built' AND builder.name = ANY (:builders)
+ORDER BY project.name, wheel.wheel_id;
+
+-- name: still_awaits(wheel_id)$
+-- Whether nobody published, refused or lost it meanwhile.
+SELECT EXISTS (
+    SELECT FROM wheel
+    WHERE wheel_id = :wheel_id AND published_at IS NULL AND refused_reason IS NULL AND lost_at IS NULL);
+
+-- name: published_as(filename)^
+-- The wheel of ours that has this filename, with the reason it was withdrawn for, if it was.
+SELECT sha256, withdrawn_reason FROM wheel WHERE filename = :filename AND published_at IS NOT NULL;
+
+-- name: upstream_has_other(project_id, filename, sha256)$
+-- Whether upstream uses this filename for bytes that are, or may be, others.
+SELECT EXISTS (
+    SELECT FROM upstream_file
+    WHERE project_id = :project_id AND filename = :filename AND sha256 IS DISTINCT FROM :sha256);
+
+-- name: publish_wheel(wheel_id, filename, sha256, size, requires_python, metadata_sha256, glibc_floor, served)$
+-- The wheel is in the tree: serve it.
+SELECT publish_wheel(:wheel_id, :filename, :sha256, :size, :requires_python, :metadata_sha256, :glibc_floor, :served::smallint[]);
+
+-- name: adopt_wheel(wheel_id, filename)$
+-- The same bytes are published already.
+SELECT adopt_wheel(:wheel_id, :filename);
+
+-- name: refuse_wheel(wheel_id, reason)$
+-- The wheel is not what it must be.
+SELECT refuse_wheel(:wheel_id, :reason);
+
+-- name: lose_wheel(wheel_id)$
+-- The wheel is gone from its builder.
+SELECT lose_wheel(:wheel_id);
+

@@ -1,0 +1,192 @@
+"""Serve the published tree without nginx. For a trial on one machine only: it answers as roles/index/templates/nginx.conf.j2 does,
+a hundred times slower.
+
+    python -m piwheels_builder.index.serve --root DIRECTORY --listen 127.0.0.1:8080 --upstream URL
+"""
+
+import argparse
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import IO
+from urllib.parse import unquote, urlsplit
+
+from packaging.utils import canonicalize_name
+
+from piwheels_builder.index.layout import PROJECT_NAME, SimpleRoot
+from piwheels_builder.index.negotiation import preferred
+from piwheels_builder.targets import GLIBC
+
+_SIMPLE = re.compile(rf"(?:/(?P<os_release>{'|'.join(GLIBC)}))?/simple(?:/(?P<project>[A-Za-z0-9._-]+))?(?P<slash>/?)")
+_WHEEL = re.compile(rf"/wheels/[a-z0-9-]{{1,2}}/{PROJECT_NAME}/[A-Za-z0-9_][A-Za-z0-9_.+!-]*")
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_FOR_A_MINUTE = "public, max-age=60"
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True)
+class Site:
+    """What is served. ``upstream`` ends without a slash; ``private_projects`` are normalized names never looked up there."""
+
+    root: Path
+    upstream: str
+    private_projects: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``file`` is the body; without one it is empty."""
+
+    status: HTTPStatus
+    headers: Mapping[str, str] = field(default_factory=dict)
+    file: Path | None = None
+
+
+def answer(site: Site, path: str, accept: str) -> Answer:
+    """What a GET of a URL's path with this Accept header gets."""
+    if path == "/":
+        return _redirect(HTTPStatus.FOUND, "/simple/")
+    if _WHEEL.fullmatch(path):
+        return _file(site.root / path[1:], {"Content-Type": "application/octet-stream", "Cache-Control": _FOR_EVER})
+    simple = _SIMPLE.fullmatch(path)
+    if simple is None:
+        return Answer(HTTPStatus.NOT_FOUND)
+    root, spelling = SimpleRoot(simple["os_release"]), simple["project"]
+    project = canonicalize_name(spelling or "")
+    if not re.fullmatch(PROJECT_NAME, project or "-") and spelling:
+        return Answer(HTTPStatus.NOT_FOUND)
+    if project != (spelling or "") or not simple["slash"]:
+        return _redirect(HTTPStatus.MOVED_PERMANENTLY, "/" + "/".join((*root.directory.parts, *filter(None, [project]))) + "/")
+    return _page(site, root, project, accept)
+
+
+def _page(site: Site, root: SimpleRoot, project: str, accept: str) -> Answer:
+    """A project's page, or the listing where the project is ""."""
+    representation = preferred(accept)
+    if representation is None:
+        return Answer(HTTPStatus.NOT_ACCEPTABLE, {"Vary": "Accept"})
+    directory = root.page_directory(project) if project else root.directory
+    headers = {"Content-Type": representation.content_type, "Vary": "Accept", "Cache-Control": _FOR_A_MINUTE}
+    found = _file(site.root / directory / representation.filename, headers)
+    if found.file is not None or not project or project in site.private_projects:
+        return found
+    return _redirect(HTTPStatus.FOUND, f"{site.upstream}/{project}/")
+
+
+def _file(path: Path, headers: Mapping[str, str]) -> Answer:
+    if path.is_file():
+        return Answer(HTTPStatus.OK, headers, path)
+    return Answer(HTTPStatus.NOT_FOUND, {"Vary": "Accept"} if "Vary" in headers else {})
+
+
+def _redirect(status: HTTPStatus, location: str) -> Answer:
+    return Answer(status, {"Location": location, "Vary": "Accept", "Cache-Control": _FOR_A_MINUTE})
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection. ``site`` is set by ``serve``."""
+
+    site: Site
+    protocol_version = "HTTP/1.1"
+    server_version = "trial"
+    sys_version = ""
+    # A body in a segment of its own would wait for the acknowledgement of the headers.
+    wbufsize = -1
+
+    def do_GET(self) -> None:
+        answered = answer(self.site, unquote(urlsplit(self.path).path), self.headers.get("Accept", ""))
+        if answered.file is None:
+            self._send_empty(answered.status, answered.headers)
+        else:
+            self._send_file(answered.file, answered.headers)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def _send_empty(self, status: HTTPStatus, headers: Mapping[str, str]) -> None:
+        self._send_headers(status, {**headers, "Content-Length": "0"})
+
+    def _send_file(self, path: Path, headers: Mapping[str, str]) -> None:
+        packed = path.with_name(f"{path.name}.gz")
+        sent = dict(headers)
+        if packed.is_file():
+            sent["Vary"] = "Accept, Accept-Encoding"
+            if "gzip" in self.headers.get("Accept-Encoding", ""):
+                path, sent["Content-Encoding"] = packed, "gzip"
+        with path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            sent |= {
+                "ETag": f'"{int(found.st_mtime):x}-{found.st_size:x}"',
+                "Last-Modified": formatdate(found.st_mtime, usegmt=True),
+            }
+            if self.headers.get("If-None-Match") == sent["ETag"]:
+                self._send_headers(HTTPStatus.NOT_MODIFIED, sent)
+            else:
+                self._send_body(file, found.st_size, sent)
+
+    def _send_body(self, file: IO[bytes], size: int, headers: Mapping[str, str]) -> None:
+        start, end = 0, size
+        status = HTTPStatus.OK
+        sent = {**headers, "Accept-Ranges": "bytes"}
+        if (wanted := _RANGE.fullmatch(self.headers.get("Range", ""))) and any(wanted.groups()):
+            start, end = _bounds(wanted[1], wanted[2], size)
+            if start >= size:
+                return self._send_empty(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, {"Content-Range": f"bytes */{size}"})
+            status = HTTPStatus.PARTIAL_CONTENT
+            sent["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+        self._send_headers(status, {**sent, "Content-Length": str(end - start)})
+        if self.command != "HEAD":
+            file.seek(start)
+            if end == size:
+                shutil.copyfileobj(file, self.wfile)
+            else:
+                self.wfile.write(file.read(end - start))
+        return None
+
+    def _send_headers(self, status: HTTPStatus, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is http.server's
+        """Say nothing: nobody reads the log of a trial."""
+
+
+def _bounds(first: str, last: str, size: int) -> tuple[int, int]:
+    """Where a range of bytes starts, and where the first byte after it is (RFC 9110, 14.1.2)."""
+    if not first:
+        return max(size - int(last), 0) if int(last) else size, size
+    return int(first), min(int(last) + 1, size) if last else size
+
+
+def server(site: Site, host: str, port: int, handler: type[Handler] = Handler) -> ThreadingHTTPServer:
+    """A server that listens; port 0 takes a free one."""
+    return ThreadingHTTPServer((host, port), type("SiteHandler", (handler,), {"site": site}))
+
+
+def main() -> None:
+    options = _parser().parse_args()
+    host, _, port = options.listen.rpartition(":")
+    site = Site(options.root, options.upstream.rstrip("/"), frozenset(map(canonicalize_name, options.private)))
+    with server(site, host, int(port)) as listening:
+        listening.serve_forever()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Serve a published tree for a trial, where nginx cannot be had.")
+    parser.add_argument("--root", type=Path, required=True, help="the published tree")
+    parser.add_argument("--listen", default="127.0.0.1:8080", help="host and port (default: %(default)s)")
+    parser.add_argument("--upstream", required=True, help="the upstream simple index, for what the tree does not have")
+    parser.add_argument("--private", action="append", default=[], metavar="PROJECT", help="never look this one up upstream")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

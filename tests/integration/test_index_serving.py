@@ -1,0 +1,229 @@
+"""nginx and the trial server give the same answers: one table of requests for both."""
+
+import gzip
+import http.client
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import pytest
+
+from piwheels_builder.index.layout import SimpleRoot, wheel_path
+from piwheels_builder.index.pages import PageFile, ProjectPage, listing_html, listing_json, page_html, page_json
+from piwheels_builder.index.tree import open_tree
+from tests.support.published import nginx_serving, public_directory, trial_serving
+
+UPSTREAM = "http://upstream.invalid/simple"
+JSON = "application/vnd.pypi.simple.v1+json"
+HTML_V1 = "application/vnd.pypi.simple.v1+html"
+HTML = "text/html"
+PIP = f"{JSON}, {HTML_V1}; q=0.1, text/html; q=0.01"
+UV = f"{JSON}, {HTML_V1};q=0.2, text/html;q=0.01"
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+WHEEL = "demo-1.0+local.1-py3-none-any.whl"
+BODY = bytes(range(256)) * 40
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def media_type(self) -> str:
+        return self.headers.get("content-type", "").partition(";")[0]
+
+
+@dataclass
+class Client:
+    url: str
+    sent: dict[str, str] = field(default_factory=dict)
+
+    def get(self, path: str, method: str = "GET", **headers: str) -> Reply:
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=20)
+        try:
+            connection.putrequest(method, path, skip_accept_encoding=True)
+            for name, value in headers.items():
+                connection.putheader(name.replace("_", "-"), value)
+            connection.endheaders()
+            answer = connection.getresponse()
+            values: dict[str, str] = {}
+            for name, value in answer.getheaders():
+                values[name.lower()] = f"{values[name.lower()]}, {value}" if name.lower() in values else value
+            return Reply(answer.status, values, answer.read())
+        finally:
+            connection.close()
+
+
+@pytest.fixture(scope="module", params=["nginx", "trial"])
+def client(request: pytest.FixtureRequest) -> Iterator[Client]:
+    with public_directory() as place:
+        tree = place / "published"
+        page = ProjectPage("demo", (PageFile(WHEEL, SimpleRoot().wheel_url("demo", WHEEL), "a" * 64, len(BODY)),), ("1.0+local.1",))
+        with open_tree(tree) as writer:
+            for root in (SimpleRoot(), SimpleRoot("bookworm")):
+                for project in ("demo", "x"):
+                    pages = root.page_directory(project)
+                    writer.write({pages / "index.json": page_json(page), pages / "index.html": page_html(page)})
+                names = ["demo", "x"]
+                writer.write(
+                    {root.directory / "index.json": listing_json(names), root.directory / "index.html": listing_html(names)}
+                )
+            (writer.workshop / "wheel").write_bytes(BODY)
+            (writer.workshop / "METADATA").write_bytes(b"Name: demo\n")
+            wheel = wheel_path("demo", WHEEL)
+            writer.put([(writer.workshop / "METADATA", wheel.with_name(f"{WHEEL}.metadata")), (writer.workshop / "wheel", wheel)])
+        private = ("Our.Own",)
+        serving = (
+            nginx_serving(tree, place, UPSTREAM, private) if request.param == "nginx" else trial_serving(tree, UPSTREAM, private)
+        )
+        with serving as url:
+            yield Client(url)
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        (None, HTML),
+        ("", HTML),
+        ("*/*", HTML),
+        ("text/*", HTML),
+        ("application/*", JSON),
+        (PIP, JSON),
+        (UV, JSON),
+        (BROWSER, HTML),
+        (JSON, JSON),
+        (JSON.upper(), JSON),
+        ("application/vnd.pypi.simple.latest+json", JSON),
+        ("application/vnd.pypi.simple.latest+html", HTML_V1),
+        (HTML_V1, HTML_V1),
+        (f"{HTML_V1}, text/html", HTML_V1),
+        (f"text/html, {JSON}", JSON),
+        (f"{JSON}, */*", JSON),
+        (f"{JSON}, */*;q=0.1", JSON),
+        (f"{JSON};q=0.5, {HTML_V1};q=0.51", HTML_V1),
+        (f"{JSON};q=0.5, text/html;q=0.501", HTML),
+        (f"{JSON};q=0.5, text/html;q=0.5", JSON),
+        (f"{JSON};q=0.09, text/html;q=0.1", HTML),
+        (f"{JSON};q=0, */*", HTML),
+        (f"{JSON};q=0.0, text/html;q=0.001", HTML),
+        (f"{JSON};q=1.000;v=1,text/html;level=1;q=0.999", JSON),
+        (f"text/html;q=0.2,{JSON};profile=x;q=0.1", HTML),
+        (f"{HTML_V1};q=0.3,{JSON};q=0.2,text/html;q=0.1", HTML_V1),
+        ("text/html;q=0, */*", JSON),
+        ("application/json", None),
+        ("application/vnd.pypi.simple.v2+json", None),
+        ("image/png, text/plain;q=0.3", None),
+        ("*/*;q=0", None),
+        (f"{JSON};q=0", None),
+        (f"{JSON};q=much", None),
+        (f"x{JSON}", None),
+    ],
+)
+@pytest.mark.parametrize("path", ["/simple/demo/", "/bookworm/simple/x/", "/simple/"])
+def test_negotiation(client: Client, path: str, accept: str | None, expected: str | None) -> None:
+    reply = client.get(path, **({} if accept is None else {"Accept": accept}))
+    assert "Accept" in reply.headers["vary"].replace(" ", "").split(",")
+    if expected is None:
+        assert reply.status == 406
+    else:
+        assert (reply.status, reply.media_type) == (200, expected)
+        assert reply.body.startswith(b"{" if expected == JSON else b"<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "location"),
+    [
+        ("/", 302, "/simple/"),
+        ("/simple", 301, "/simple/"),
+        ("/bookworm/simple", 301, "/bookworm/simple/"),
+        ("/simple/demo", 301, "/simple/demo/"),
+        ("/bookworm/simple/demo", 301, "/bookworm/simple/demo/"),
+        ("/simple/ruamel.yaml/", 301, "/simple/ruamel-yaml/"),
+        ("/simple/ruamel-_.yaml", 301, "/simple/ruamel-yaml/"),
+        ("/simple/unknown/", 302, f"{UPSTREAM}/unknown/"),
+        ("/simple/q/", 302, f"{UPSTREAM}/q/"),
+        ("/trixie/simple/demo/", 302, f"{UPSTREAM}/demo/"),
+        ("/simple/Our.Own/", 301, None),
+        ("/simple/our-own/", 404, None),
+        ("/simple/-demo/", 404, None),
+        ("/simple/de%20mo/", 404, None),
+        ("/simple/demo/index.json", 404, None),
+        ("/simple/de/demo/", 404, None),
+        ("/simple/de/demo/index.html.gz", 404, None),
+        ("/simple/../wheels/", 404, None),
+        ("/buster/simple/demo/", 404, None),
+        ("/.as/json/simple/de/demo", 404, None),
+        ("/.publishing/", 404, None),
+        ("/wheels/", 404, None),
+        ("/wheels/de/demo/", 404, None),
+        ("/wheels/de/demo/other-1.0-py3-none-any.whl", 404, None),
+        ("/wheels/../.publishing/x", 404, None),
+    ],
+)
+def test_places_and_other_spellings(client: Client, path: str, status: int, location: str | None) -> None:
+    reply = client.get(path, Accept=PIP)
+    assert reply.status == status
+    if location is not None:
+        assert reply.headers["location"] == location
+
+
+def test_no_spelling_of_a_private_project_goes_upstream(client: Client) -> None:
+    for spelling in ("Our.Own", "our__own", "OUR-OWN", "our-own", "Our--Own", "our.own/"):
+        path = f"/simple/{spelling}"
+        for _ in range(4):
+            reply = client.get(path, Accept=PIP)
+            if reply.status == 404:
+                break
+            path = reply.headers["location"]
+            assert path.startswith("/simple/"), spelling
+        assert (path, reply.status) == ("/simple/our-own/", 404)
+
+
+def test_a_page_comes_compressed_to_those_who_take_it(client: Client) -> None:
+    packed = client.get("/simple/demo/", Accept=JSON, Accept_Encoding="gzip, deflate")
+    plain = client.get("/simple/demo/", Accept=JSON)
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert gzip.decompress(packed.body) == plain.body
+    assert {"Accept", "Accept-Encoding"} <= set(packed.headers["vary"].replace(" ", "").split(","))
+    assert json.loads(plain.body)["files"][0]["url"] == "../../wheels/de/demo/demo-1.0%2Blocal.1-py3-none-any.whl"
+
+
+def test_a_page_is_not_sent_again_unless_it_changed(client: Client) -> None:
+    first = client.get("/simple/demo/", Accept=JSON)
+    again = client.get("/simple/demo/", Accept=JSON, If_None_Match=first.headers["etag"])
+    assert (again.status, again.body) == (304, b"")
+    assert first.headers["cache-control"] == "public, max-age=60"
+
+
+@pytest.mark.parametrize("name", [WHEEL, WHEEL.replace("+", "%2B")])
+def test_wheels_come_whole_and_in_ranges_and_never_compressed(client: Client, name: str) -> None:
+    path = f"/wheels/de/demo/{name}"
+    whole = client.get(path, Accept_Encoding="gzip")
+    assert (whole.status, whole.body, whole.headers["content-type"]) == (200, BODY, "application/octet-stream")
+    assert "content-encoding" not in whole.headers
+    assert whole.headers["accept-ranges"] == "bytes"
+    assert "immutable" in whole.headers["cache-control"]
+    for wanted, part in (("bytes=5-9", BODY[5:10]), ("bytes=-7", BODY[-7:]), (f"bytes={len(BODY) - 3}-", BODY[-3:])):
+        ranged = client.get(path, Range=wanted, Accept_Encoding="identity")
+        assert (ranged.status, ranged.body) == (206, part)
+        assert ranged.headers["content-range"].endswith(f"/{len(BODY)}")
+    assert client.get(path, Range=f"bytes={len(BODY)}-").status == 416
+
+
+def test_metadata_lies_beside_the_wheel(client: Client) -> None:
+    assert client.get(f"/wheels/de/demo/{WHEEL}.metadata").body == b"Name: demo\n"
+
+
+def test_head_sends_no_body(client: Client) -> None:
+    for path in ("/simple/demo/", f"/wheels/de/demo/{WHEEL}"):
+        reply = client.get(path, method="HEAD")
+        assert (reply.status, reply.body) == (200, b"")
+        assert int(reply.headers["content-length"]) > 0
+
+
+def test_servers_do_not_tell_their_version(client: Client) -> None:
+    assert client.get("/simple/demo/").headers["server"].strip() in ("nginx", "trial")
