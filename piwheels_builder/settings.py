@@ -13,6 +13,10 @@ from piwheels_builder.targets import Target
 
 Settings = TypeVar("Settings")
 
+#: First user id that builds run as under root where nothing else is set. No account needs to exist: systemd's list of ids leaves
+#: 65536 to 524287 unused, and useradd gives ids for containers out from 100000 on.
+FIRST_BUILD_UID = 90001
+
 
 @dataclass(frozen=True)
 class FleetSettings:

@@ -2,14 +2,15 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Write ``path`` through a temporary name that starts with a dot. Raises OSError, leaving no temporary file."""
-    # The process id keeps two writers of one path apart: a service and a play.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # The ids keep two writers of one path apart: a service and a play, two slots of a service.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}")
     try:
         with temporary.open("w", encoding="utf-8") as file:
             file.write(text)

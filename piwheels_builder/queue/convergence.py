@@ -109,8 +109,9 @@ class Convergence:
             self._insist(partial(self._stations.deliver, batch))
         news_at = self._clock()
         while True:
-            leased = self._ask()
+            # In this order: what a builder seen idle has recorded is in the answer that follows.
             sight = self._insist(self._stations.look)
+            leased = self._ask()
             if leased.batch is not None or leased.wheels_wait:
                 news_at = self._clock()
             elif self._is_over(leased, sight, self._clock() - news_at):

@@ -1,0 +1,101 @@
+"""The command line that puts a program into the sandbox. What isn't mounted here, a build doesn't see."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from piwheels_builder.builder.area import Area
+from piwheels_builder.builder.limits import Limits
+
+#: Of the host's /etc, what compilers and the dynamic linker read. The rest of /etc is ours, see etc_files.
+_ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives")
+_TOP = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
+_NAMESPACES = ("--unshare-pid", "--unshare-ipc", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """One build's sandbox. ``uid``: the user builds run as when we are root, None for our own; ``personality``: of setarch."""
+
+    bwrap: Path
+    area: Area
+    environment: Path
+    prefixes: tuple[Path, ...] = ()
+    uid: int | None = None
+    personality: str | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+def command(sandbox: Sandbox, program: Sequence[str]) -> list[str]:
+    """The whole command line. Its environment variables are those bwrap itself gets."""
+    return [
+        os.fspath(sandbox.bwrap),
+        *_NAMESPACES,
+        *([] if sandbox.uid is not None else ["--unshare-user"]),
+        *("--die-with-parent", "--new-session", "--hostname", "builder", "--chdir", "/build"),
+        *_mounts(sandbox),
+        "--",
+        *_demotion(sandbox.uid),
+        *sandbox.limits.prlimit(),
+        *(["/usr/bin/setarch", sandbox.personality] if sandbox.personality else []),
+        *program,
+    ]
+
+
+def etc_files(uid: int) -> dict[str, str]:
+    """Our files in the sandbox's /etc, by name: one user, no names but localhost."""
+    return {
+        "passwd": f"root:x:0:0::/:/bin/sh\nbuilder:x:{uid}:{uid}::/build/home:/bin/sh\n",
+        "group": f"root:x:0:\nbuilder:x:{uid}:\n",
+        "hosts": "127.0.0.1 localhost builder\n::1 localhost\n",
+        "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+    }
+
+
+def _mounts(sandbox: Sandbox) -> Iterator[str]:
+    yield from ("--ro-bind", "/usr", "/usr")
+    for name in _TOP:
+        yield from _top_level(Path("/") / name)
+    yield from ("--proc", "/proc", "--dev", "/dev", "--dir", "/etc")
+    for name in _ETC:
+        yield from ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
+    yield from ("--symlink", "../usr/lib/os-release", "/etc/os-release")
+    for name in etc_files(0):
+        yield from ("--ro-bind", f"{sandbox.area.etc}/{name}", f"/etc/{name}")
+    for prefix in _prefixes(sandbox.prefixes):
+        # bwrap itself makes what is missing above a mount 0700, and the build runs as another user.
+        for above in reversed(prefix.parents[:-1]):
+            yield from ("--dir", os.fspath(above))
+        yield from ("--ro-bind", os.path.realpath(prefix), os.fspath(prefix))
+    area = sandbox.area
+    yield from ("--ro-bind", os.fspath(sandbox.environment), "/env", "--ro-bind", os.fspath(area.driver), "/driver")
+    yield from ("--bind", os.fspath(area.build), "/build", "--bind", os.fspath(area.tmp), "/tmp")  # noqa: S108 - inside
+    yield from ("--bind", os.fspath(area.shm), "/dev/shm", "--dir", "/var", "--symlink", "../tmp", "/var/tmp")  # noqa: S108 - inside
+    # What is left is memory, without a bound: an ordinary user's sandbox is that user's own.
+    yield from ("--remount-ro", "/dev", "--remount-ro", "/")
+
+
+def _top_level(place: Path) -> Iterator[str]:
+    """/bin, /lib and so on as on this host: links into /usr, or directories of their own."""
+    if place.is_symlink():
+        yield from ("--symlink", os.fspath(place.readlink()), os.fspath(place))
+    elif place.is_dir():
+        yield from ("--ro-bind", os.fspath(place), os.fspath(place))
+
+
+def _prefixes(prefixes: Sequence[Path]) -> list[Path]:
+    """Where the interpreter lives if not in /usr, under each name that leads there."""
+    places = {place for prefix in prefixes for place in (prefix, prefix.resolve())}
+    return sorted(place for place in places if not place.is_relative_to("/usr"))
+
+
+def _demotion(uid: int | None) -> list[str]:
+    """As root, bwrap keeps root's rights for the mounts; they end here.
+
+    By its whole path, like all that runs before the driver: on the build's PATH the programs of its requirements come first.
+    """
+    if uid is None:
+        return []
+    user = ["--reuid", str(uid), "--regid", str(uid), "--clear-groups"]
+    return ["/usr/bin/setpriv", *user, "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"]

@@ -1,0 +1,12 @@
+"""How a station says that the attempt ends here, and why."""
+
+from piwheels_builder.states import Outcome
+
+
+class BuildEnded(Exception):
+    """The attempt ends with ``outcome``. ``reason`` is one line for people: the attempt's error line."""
+
+    def __init__(self, outcome: Outcome, reason: str) -> None:
+        super().__init__(reason)
+        self.outcome = outcome
+        self.reason = reason

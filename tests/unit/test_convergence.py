@@ -1,0 +1,195 @@
+"""The loop of build.yml, with a fleet and a clock that are made up."""
+
+from collections import deque
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from piwheels_builder.queue.convergence import BuilderSilent, Convergence, Leased, Patience, Sight, Unreachable
+
+NOTHING = {"leasable": 0, "leased": 0, "waiting": 0, "held": 0, "delayed": 0, "unpublished": 0}
+
+
+def a_batch(lease_id: str = "a", builds: int = 2) -> dict[str, Any]:
+    return {"lease_id": lease_id, "builds": [{}] * builds}
+
+
+class Clock:
+    """Moves only by sleeping."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class MadeUpFleet:
+    """A builder that takes batches and finishes each after ``builds_for`` looks; faults are raised once each, in order."""
+
+    def __init__(self, batches: list[dict[str, Any]], builds_for: int = 2) -> None:
+        self.queue = deque(batches)
+        self.builds_for = builds_for
+        self.faults: dict[str, deque[BaseException]] = {}
+        self.undelivered: list[dict[str, Any]] = []
+        self.spool: list[Mapping[str, Any]] = []
+        self.delivered: list[str] = []
+        self.released: list[str] = []
+        self.said: list[str] = []
+        self.unpublished = 0
+        self.published = 0
+        self.looks = 0
+        self.alive = True
+        self.totals: dict[str, int] = dict(NOTHING)
+
+    def fail(self, station: str, *faults: BaseException) -> None:
+        self.faults[station] = deque(faults)
+
+    def _maybe_fail(self, station: str) -> None:
+        if self.faults.get(station):
+            raise self.faults[station].popleft()
+
+    def held(self) -> list[Mapping[str, Any]]:
+        return list(self.undelivered)
+
+    def lease(self) -> Leased:
+        self._maybe_fail("lease")
+        batch = self.queue.popleft() if self.queue and not self.spool else None
+        leased = sum(len(each["builds"]) for each in self.spool) + (len(batch["builds"]) if batch else 0)
+        leasable = sum(len(each["builds"]) for each in self.queue)
+        totals = {**self.totals, "leased": leased, "leasable": leasable, "unpublished": self.unpublished}
+        return Leased(batch, totals, self.unpublished > 0)
+
+    def release(self, batch: Mapping[str, Any]) -> None:
+        self.released.append(batch["lease_id"])
+
+    def deliver(self, batch: Mapping[str, Any]) -> None:
+        self._maybe_fail("deliver")
+        self.delivered.append(batch["lease_id"])
+        self.spool.append(batch)
+
+    def look(self) -> Sight:
+        self._maybe_fail("look")
+        if not self.spool:
+            return Sight(self.alive)
+        self.looks += self.alive
+        if self.looks > self.builds_for:
+            self.looks = 0
+            self.unpublished += sum(len(batch["builds"]) for batch in self.spool)
+            self.spool = []
+            return Sight(self.alive)
+        return Sight(self.alive, ("demo 1",) if self.alive else (), 1)
+
+    def publish(self) -> int:
+        now, self.unpublished = self.unpublished, 0
+        self.published += now
+        return now
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+def converge(fleet: MadeUpFleet, **patience: float) -> tuple[Convergence, Clock]:
+    clock = Clock()
+    convergence = Convergence(fleet, Patience(**patience), clock, clock.sleep)
+    convergence.run()
+    return convergence, clock
+
+
+def test_all_batches_are_delivered_and_all_wheels_published() -> None:
+    fleet = MadeUpFleet([a_batch("a"), a_batch("b", 3)])
+    convergence, _ = converge(fleet)
+    assert (fleet.delivered, fleet.published, fleet.released) == (["a", "b"], 5, [])
+    assert (convergence.leased, convergence.published) == (5, 5)
+
+
+def test_progress_is_said_once_for_each_change() -> None:
+    fleet = MadeUpFleet([a_batch("a", 4)], builds_for=9)
+    converge(fleet)
+    assert fleet.said[:2] == ["0 of 4 done", "0 of 4 done; building demo 1; 1 in its spool"]
+    assert fleet.said[-1].startswith("4 of 4 done")
+    assert all(one != other for one, other in pairwise(fleet.said))
+
+
+def test_nothing_to_do_takes_no_time() -> None:
+    _, clock = converge(MadeUpFleet([]))
+    assert clock.now == 0
+
+
+def test_what_a_dead_run_leased_is_delivered_by_the_next() -> None:
+    fleet = MadeUpFleet([])
+    fleet.undelivered = [a_batch("orphan")]
+    converge(fleet)
+    assert (fleet.delivered, fleet.published) == (["orphan"], 2)
+
+
+@pytest.mark.parametrize("station", ["lease", "deliver", "look"])
+def test_lost_connections_are_survived(station: str) -> None:
+    fleet = MadeUpFleet([a_batch("a")])
+    fleet.fail(station, *[Unreachable("pi1 cannot be reached: no route")] * 4)
+    converge(fleet)
+    assert (fleet.delivered, fleet.published, fleet.released) == (["a"], 2, [])
+    assert "pi1 cannot be reached: no route; trying again in 8 s" in fleet.said
+
+
+def test_a_builder_away_for_too_long_ends_the_run_and_its_batch_is_given_back() -> None:
+    fleet = MadeUpFleet([a_batch("a")])
+    fleet.fail("deliver", *[Unreachable("away")] * 100)
+    with pytest.raises(Unreachable):
+        converge(fleet, away=100)
+    assert fleet.released == ["a"]
+
+
+def test_an_interrupt_during_delivery_gives_the_batch_back() -> None:
+    fleet = MadeUpFleet([a_batch("a")])
+    fleet.fail("deliver", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        converge(fleet)
+    assert fleet.released == ["a"]
+
+
+def test_a_dead_service_with_work_is_an_error_and_one_without_is_none() -> None:
+    fleet = MadeUpFleet([a_batch("a")])
+    fleet.alive = False
+    with pytest.raises(BuilderSilent, match="provision"):
+        converge(fleet, silent=30)
+    idle = MadeUpFleet([])
+    idle.alive = False
+    converge(idle)
+
+
+def test_a_service_that_comes_back_in_time_is_no_error() -> None:
+    fleet = MadeUpFleet([a_batch("a")])
+    fleet.alive = False
+    clock = Clock()
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        fleet.alive = clock.now > 20
+
+    Convergence(fleet, Patience(silent=30), clock, sleep).run()
+    assert fleet.published == 2
+
+
+@pytest.mark.parametrize("reason", ["waiting", "delayed"])
+def test_builds_that_may_come_later_are_waited_for_and_not_for_ever(reason: str) -> None:
+    fleet = MadeUpFleet([])
+    fleet.totals[reason] = 1
+    _, clock = converge(fleet, delayed=120)
+    assert 120 < clock.now < 160
+
+
+@pytest.mark.parametrize("reason", ["held", "leasable"])
+def test_builds_that_nobody_will_hand_out_are_told_of_and_not_waited_for(reason: str) -> None:
+    fleet = MadeUpFleet([])
+    leased = Leased(None, {**NOTHING, reason: 3}, wheels_wait=False)
+    fleet.lease = lambda: leased  # type: ignore[method-assign]
+    clock = Clock()
+    assert Convergence(fleet, Patience(), clock, clock.sleep).run().totals[reason] == 3
+    assert clock.now < 20
+    assert fleet.said

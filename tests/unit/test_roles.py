@@ -1,0 +1,56 @@
+"""Roles keep what style asks of them: every variable documented, every default documented, every entry point described."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from piwheels_builder.targets import GLIBC, Target
+
+ROOT = Path(__file__).parents[2]
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+
+
+def load(*parts: str) -> Any:
+    return yaml.safe_load(ROOT.joinpath("roles", *parts).read_text())
+
+
+def test_there_are_roles() -> None:
+    assert {"database", "index", "builder", "catalogue", "dispatch", "publish", "client"} <= set(ROLES)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_entry_point_documents_exactly_the_defaults(role: str) -> None:
+    defaults = load(role, "defaults", "main.yml")
+    for name, entry in load(role, "meta", "argument_specs.yml")["argument_specs"].items():
+        assert set(entry["options"]) == set(defaults), f"{role}: {name}"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_task_file_that_playbooks_enter_by_has_a_specification(role: str) -> None:
+    entered = {
+        task["ansible.builtin.import_role"].get("tasks_from", "main")
+        for playbook in (ROOT / "playbooks").glob("*.yml")
+        for play in yaml.safe_load(playbook.read_text())
+        for task in play.get("tasks", ())
+        if task.get("ansible.builtin.import_role", {}).get("name") == role
+    }
+    assert entered <= set(load(role, "meta", "argument_specs.yml")["argument_specs"])
+
+
+def test_os_releases_are_the_ones_that_targets_know() -> None:
+    assert load("builder", "vars", "main.yml")["builder_os_releases"] == list(GLIBC)
+    assert load("index", "defaults", "main.yml")["index_os_releases"] == list(GLIBC)
+
+
+def test_an_interpreter_describes_a_target() -> None:
+    script = ROOT / "roles/builder/files/describe.py"
+    told = json.loads(subprocess.run([sys.executable, script], capture_output=True, check=True).stdout)
+    assert told["abi"] == f"cp{sys.version_info.major}{sys.version_info.minor}"
+    assert told["interpreter"] == str(Path(sys.executable).resolve())
+    assert told["memory_mb"] > 100
+    assert Target(told["abi"], told["architecture"], next(iter(GLIBC)))
