@@ -40,7 +40,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--releases", type=int, default=752_817, help="releases in the catalogue (default: the first run's)")
-    parser.add_argument("--rounds", type=int, default=300, help="batches leased and recorded")
+    parser.add_argument("--rounds", type=int, default=1000, help="batches leased and recorded")
     parser.add_argument("--builds", type=int, default=10, help="builds in a batch")
     return parser.parse_args()
 
@@ -53,6 +53,8 @@ def _fill(database: EmbeddedDatabase, releases: int) -> None:
     with connected(database.conninfo("piwheels_owner"), autocommit=True) as connection:
         _queries.analyze(connection)
         counts = dict(_queries.row_counts(connection))
+    with connected(database.superuser_conninfo(), autocommit=True) as connection:
+        _queries.checkpoint(connection)
     print(f"filled in {time.perf_counter() - started:.0f} s:", ", ".join(f"{n:,} {table}" for table, n in counts.items()))
 
 

@@ -47,6 +47,10 @@ SELECT build_id, target_id, mod(build_id, 3), 1 + mod(build_id, 2), 1 + random()
 -- name: analyze()#
 ANALYZE;
 
+-- name: checkpoint()#
+-- What the filling left to be written is not the queue's cost.
+CHECKPOINT;
+
 -- name: row_counts()
 SELECT 'releases', count(*) FROM release
 UNION ALL SELECT 'builds', count(*) FROM build

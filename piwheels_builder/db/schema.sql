@@ -173,7 +173,7 @@ BEGIN
     CROSS JOIN LATERAL (
         SELECT * FROM upstream_file
         WHERE upstream_file.release_id = build.release_id AND kind = 'sdist'
-        ORDER BY upstream_file.filename LIKE '%.tar.gz' DESC, upstream_file.filename
+        ORDER BY upstream_file.yanked, upstream_file.filename LIKE '%.tar.gz' DESC, upstream_file.filename
         LIMIT 1
     ) AS sdist
     ORDER BY line.place;
@@ -514,6 +514,11 @@ BEGIN
     RETURNING build_id INTO wanted;
     IF wanted IS NOT NULL THEN
         PERFORM enqueue(wanted, its_priority, guess_seconds, leader);
+    ELSE
+        UPDATE queue SET priority = its_priority
+        FROM build
+        WHERE build.release_id = its_release AND build.target_id = its_target AND queue.build_id = build.build_id
+          AND queue.priority > its_priority;
     END IF;
     RETURN wanted;
 END $$;
@@ -561,7 +566,8 @@ CREATE TABLE public.build (
     state public.build_state DEFAULT 'pending'::public.build_state NOT NULL,
     reason text NOT NULL,
     changed_at timestamp with time zone DEFAULT now() NOT NULL
-);
+)
+WITH (fillfactor='80');
 ALTER TABLE public.build ALTER COLUMN build_id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.build_build_id_seq
     START WITH 1
