@@ -121,7 +121,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
             (leader.build_id IS NULL AND NOT EXISTS (
                 SELECT FROM build WHERE build.build_id = waiting.waits_for AND state = 'built'))
             OR leader.held IS NOT NULL
-            OR (leader.lease_id IS NULL AND NOT EXISTS (
+            OR (leader.build_id IS NOT NULL AND leader.lease_id IS NULL AND NOT EXISTS (
                 SELECT FROM builder_target JOIN builder USING (builder_id)
                 WHERE builder_target.target_id = leader.target_id AND builder.standing = 'active'
                   AND builder.memory_class >= leader.memory_class)))

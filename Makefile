@@ -1,0 +1,35 @@
+# Every target sets up what it needs first. `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo test lint bench stop clean
+
+# Releases that `make demo` builds: name or name==version. Empty: fleet_projects in playbooks/group_vars/all.yml.
+PROJECTS ?=
+# Where `make demo` serves what it built.
+LISTEN ?= 127.0.0.1:8080
+
+help:                 ## say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:                ## make the virtual environment, install bubblewrap and nginx where they can be
+	@scripts/set-up
+
+setup-dev:
+	@scripts/set-up dev
+
+demo: setup           ## build PROJECTS="name name==version" on this machine, serve them, pip install them
+	@PROJECTS='$(PROJECTS)' LISTEN='$(LISTEN)' scripts/demo
+
+test: setup-dev       ## run the unit and integration tests
+	@scripts/in-venv pytest -n 2
+
+lint: setup-dev       ## run every linter and the type checker
+	@scripts/lint
+
+bench: setup-dev      ## measure the queue's queries at the size of the whole upstream index
+	@scripts/in-venv python -m bench.queue_shape
+
+stop:                 ## stop what `make demo` left running
+	@scripts/stop
+
+clean: stop           ## stop it and remove everything it made, the virtual environment too
+	@scripts/clean

@@ -1,0 +1,40 @@
+"""Print what an interpreter and its machine build for. Runs in any Python since 3.6, so it imports nothing of ours."""
+
+import json
+import os
+import pathlib
+import platform
+import struct
+import sys
+
+# What a 32-bit userland calls its machine under a 64-bit kernel is the kernel's name, not its own.
+OF_32_BITS = {"aarch64": "armv7l", "armv8l": "armv7l", "x86_64": "i686"}
+
+
+def abi() -> str:
+    kind = {"cpython": "cp", "pypy": "pp"}.get(sys.implementation.name, sys.implementation.name)
+    free_threaded = "t" if "t" in getattr(sys, "abiflags", "") else ""
+    return f"{kind}{sys.version_info[0]}{sys.version_info[1]}{free_threaded}"
+
+
+def architecture() -> str:
+    machine = platform.machine()
+    return OF_32_BITS.get(machine, machine) if struct.calcsize("P") == 4 else machine
+
+
+def os_release() -> str:
+    lines = pathlib.Path("/etc/os-release").read_text().splitlines()
+    fields = dict(line.split("=", 1) for line in lines if "=" in line)
+    return fields.get("VERSION_CODENAME", "").strip("\"'") or fields.get("PRETTY_NAME", "").strip("\"'")
+
+
+described = {
+    "abi": abi(),
+    # Not the one of a virtual environment, which comes and goes.
+    "interpreter": os.path.realpath(sys.executable),
+    "architecture": architecture(),
+    "os_release": os_release(),
+    "memory_mb": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20,
+    "processors": os.cpu_count() or 1,
+}
+print(json.dumps(described))
