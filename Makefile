@@ -1,6 +1,6 @@
 # Every target sets up what it needs first. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test lint bench stop clean
+.PHONY: help setup setup-dev demo test lint schema bench stop clean
 
 # Releases that `make demo` builds: name or name==version. Empty: fleet_projects in playbooks/group_vars/all.yml.
 PROJECTS ?=
@@ -25,8 +25,12 @@ test: setup-dev       ## run the unit and integration tests
 lint: setup-dev       ## run every linter and the type checker
 	@scripts/lint
 
-bench: setup-dev      ## measure the queue's queries at the size of the whole upstream index
+schema: setup-dev     ## write piwheels_builder/db/schema.sql anew, after a new migration
+	@WRITE_SCHEMA=1 scripts/in-venv pytest -q tests/integration/test_database_schema.py
+
+bench: setup-dev      ## measure: the queue at the size of the first run's catalogue, and the writing of pages
 	@scripts/in-venv python -m bench.queue_shape
+	@scripts/in-venv python -m bench.publish_pages
 
 stop:                 ## stop what `make demo` left running
 	@scripts/stop

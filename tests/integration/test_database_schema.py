@@ -43,7 +43,7 @@ def test_migrating_again_applies_nothing(database: EmbeddedDatabase) -> None:
 def test_a_migration_changed_after_it_ran_is_refused(database: EmbeddedDatabase) -> None:
     with connected(database.conninfo("piwheels_owner")) as connection, connection.cursor() as cursor:
         cursor.execute("UPDATE schema_step SET sha256 = 'other' WHERE name LIKE '0001%%'")
-        with pytest.raises(DatabaseRefused, match="0001_catalogue.sql was changed"):
+        with pytest.raises(DatabaseRefused, match=r"0001_catalogue\.sql was changed"):
             migrate(connection)
 
 
@@ -69,7 +69,7 @@ def test_migrations_are_numbered_without_a_gap() -> None:
     ("enum", "python"), [("build_state", states.BuildState), ("outcome", states.Outcome), ("blame", states.Blame)]
 )
 def test_enums_are_the_same_in_python(database: EmbeddedDatabase, enum: str, python: type[states.BuildState]) -> None:
-    labels = rows(database, "SELECT unnest(enum_range(NULL::{}))::text".format(enum))
+    labels = rows(database, f"SELECT unnest(enum_range(NULL::{enum}))::text")
     assert [label for (label,) in labels] == [str(member) for member in python]
 
 

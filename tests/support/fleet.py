@@ -90,7 +90,8 @@ class Fleet:
     def publish(self, wheel_id: int, *served: Target) -> None:
         """What publication says of a wheel it has verified."""
         self.ask(
-            "SELECT publish_wheel(wheel_id, filename, sha256, size, NULL, NULL, NULL, %s::smallint[]) FROM wheel WHERE wheel_id = %s",
+            "SELECT publish_wheel(wheel_id, filename, sha256, size, NULL, NULL, NULL, %s::smallint[])"
+            " FROM wheel WHERE wheel_id = %s",
             [self._target_id(target) for target in served],
             wheel_id,
             role="piwheels_publisher",
