@@ -60,7 +60,7 @@ class BuilderRunning(FleetError):
 
 
 class StorageFault(FleetError):
-    """The published tree or an incoming wheel cannot be read or written: disk full, rights, a broken disk. Nothing was booked for it."""
+    """The published tree or an incoming wheel cannot be read or written (disk full, rights, a broken disk). Nothing was booked."""
 
     exit_code = 74
 

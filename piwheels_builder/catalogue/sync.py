@@ -102,7 +102,9 @@ def sync(
     with connected(conninfo) as connection:
         targets = wanted_targets(connection)
         if not targets:
-            raise BadInput("the database knows no target to build for: run `ansible-playbook provision.yml`, which makes one of each interpreter in fleet_pythons")
+            raise BadInput(
+                "the database knows no target to build for: `ansible-playbook provision.yml` makes them, of fleet_pythons"
+            )
         names = _unique(_chosen(connection, upstream, policy) if projects is None else projects)
         connection.rollback()
         reports = []

@@ -59,7 +59,7 @@ def _status(options: argparse.Namespace) -> int:
     for load in loads:
         spool = f"{load.spool_builds} builds, {load.spool_seconds / 60:.0f} min"
         table.add_row(load.name, load.standing, str(load.slots), spool, str(load.wheels_waiting))
-    Console().print(table)
+    _print_whole(table)
     print(", ".join(f"{count} {what}" for what, count in asdict(totals).items()))
     return 0
 
@@ -97,5 +97,11 @@ def _print_builds(builds: Sequence[BuildReport]) -> None:
         seconds = "" if build.seconds is None else f"{build.seconds:.1f}"
         why = build.wheel or build.error_line or build.reason
         table.add_row(f"{build.project} {build.version}", build.target, outcome, seconds, why, style=_STYLES.get(build.state))
-    # A table cut to a terminal's width would cut the wheel's name, which people copy.
-    Console(soft_wrap=True).print(table)
+    _print_whole(table)
+
+
+def _print_whole(table: Table) -> None:
+    """As wide as it is: one cut to a terminal's width would cut the wheel's name, which people copy."""
+    console = Console()
+    console.width = max(console.width, console.measure(table, options=console.options.update(max_width=10_000)).maximum)
+    console.print(table)

@@ -1,7 +1,7 @@
 """Install projects into this virtual environment from one index alone, import them, and print how that went as a JSON list.
 
-Usage: python try_projects.py INDEX_URL REQUIREMENT... Each comes back with ``installed`` and ``told``, a line for a person. One
-that cannot be imported here (one that wants a Pi's pins) is told of and counts as installed.
+Usage: python try_projects.py PYTHON_WITH_PIP INDEX_URL REQUIREMENT... Each comes back with ``installed`` and ``told``, a line for
+a person. One that cannot be imported here (one that wants a Pi's pins) is told of and counts as installed.
 """
 
 import importlib.metadata
@@ -18,9 +18,10 @@ IMPORT_SECONDS = 60
 ENVIRONMENT = {**{name: value for name, value in os.environ.items() if not name.startswith("PIP_")}, "PIP_CONFIG_FILE": os.devnull}
 
 
-def install(index_url: str, requirements: list[str]) -> dict[str, dict[str, Any]]:
+def install(pip_python: str, index_url: str, requirements: list[str]) -> dict[str, dict[str, Any]]:
     """What was installed because it was asked for, as pip reports it, by normalized name. Raises CalledProcessError."""
-    pip = [sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check"]
+    # Another Python's pip, since an environment with a pip of its own takes five seconds to make.
+    pip = [pip_python, "-m", "pip", "--python", sys.executable, "--isolated", "--disable-pip-version-check"]
     options = ["--index-url", index_url, "--no-cache-dir", "--force-reinstall", "--quiet", "--report", "-"]
     # What the fleet built is a wheel; what that requires may exist as an sdist only.
     options += ["--only-binary", ",".join(requirement.partition("==")[0] for requirement in requirements)]
@@ -29,14 +30,14 @@ def install(index_url: str, requirements: list[str]) -> dict[str, dict[str, Any]
     return {normalized(item["metadata"]["name"]): item for item in asked}
 
 
-def install_each(index_url: str, requirements: list[str]) -> list[dict[str, Any]]:
+def install_each(pip_python: str, index_url: str, requirements: list[str]) -> list[dict[str, Any]]:
     """All by one pip; where that fails, since some cannot be had or do not go together, each by its own."""
     try:
-        items = install(index_url, requirements)
+        items = install(pip_python, index_url, requirements)
     except subprocess.CalledProcessError as error:
         if len(requirements) == 1:
             return [{"installed": False, "told": f"{requirements[0]} is not installed: {complaint(error.stderr)}"}]
-        return [tried for requirement in requirements for tried in install_each(index_url, [requirement])]
+        return [tried for requirement in requirements for tried in install_each(pip_python, index_url, [requirement])]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(tell, (items[normalized(requirement.partition("==")[0])] for requirement in requirements)))
 
@@ -77,4 +78,4 @@ def normalized(name: str) -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps(install_each(sys.argv[1], sys.argv[2:])))
+    print(json.dumps(install_each(sys.argv[1], sys.argv[2], sys.argv[3:])))
