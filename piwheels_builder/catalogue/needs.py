@@ -48,6 +48,11 @@ def need(project: KnownProject, release: KnownRelease, target: Target, policy: P
     return Wanted(FORCED if forced else NEWEST if release.newest_first == 1 else BACK_CATALOGUE)
 
 
+def impossible(release: KnownRelease, target: Target) -> str | None:
+    """Why no policy and no operator could have this release built for a target; None where one could."""
+    return _objection_of_source(release, forced=True) or _objection_of_python(release, target)
+
+
 def chosen_sdist(release: KnownRelease) -> KnownFile | None:
     """The sdist that lease_batch hands out: files come in its order."""
     return next((file for file in release.files if file.kind is FileKind.SDIST), None)

@@ -59,6 +59,10 @@ class Policy:
         """The projects named, each once, in alphabetical order."""
         return sorted({choice.project for choice in self.choices or ()})
 
+    def versions(self, project: str) -> list[str]:
+        """The versions of a project that the list names."""
+        return sorted(choice.version for choice in self.choices or () if choice.project == project and choice.version is not None)
+
     def lists(self, project: str, version: str) -> bool:
         """Whether the release is of a project in the list, or listed itself."""
         return self.choices is None or not self.choices.isdisjoint({Choice(NormalizedName(project)), self._named(project, version)})

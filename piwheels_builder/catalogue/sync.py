@@ -11,7 +11,8 @@ from itertools import islice
 
 from packaging.utils import InvalidName, NormalizedName, canonicalize_name
 
-from piwheels_builder.catalogue.facts import WantedTarget, known_project, wanted_targets
+from piwheels_builder.catalogue.facts import KnownProject, WantedTarget, known_project, wanted_targets
+from piwheels_builder.catalogue.needs import impossible
 from piwheels_builder.catalogue.pages import Page
 from piwheels_builder.catalogue.policy import Policy
 from piwheels_builder.catalogue.take_over import Change, mark_gone, queries, take_over
@@ -207,7 +208,24 @@ def _write(connection: Connection, name: NormalizedName, fetched: _Fetched, work
     # Needs are looked at even where the page is the old one: policy, targets or the operator's word may have changed.
     project = known_project(connection, name)
     queue = apply_needs(connection, project, work.targets, work.policy) if project else ()
-    return ProjectReport(name, change, queue, gone=isinstance(fetched, _Gone))
+    error = _unfulfillable(project, work) if project else None
+    return ProjectReport(name, change, queue, gone=isinstance(fetched, _Gone), error=error)
+
+
+def _unfulfillable(project: KnownProject, work: _Work) -> FleetError | None:
+    """A version that the list names and nobody can build is a mistake to be told of; everything else of the project is synced."""
+    wishes = [_unfulfilled(project, version, work.targets) for version in work.policy.versions(project.name)]
+    complaints = [wish for wish in wishes if wish is not None]
+    return UnknownProject("; ".join(complaints)) if complaints else None
+
+
+def _unfulfilled(project: KnownProject, version: str, targets: tuple[WantedTarget, ...]) -> str | None:
+    release = next((release for release in project.releases if release.version == version), None)
+    if release is None:
+        newest = ", ".join(release.spelling for release in project.releases[:5]) or "none"
+        return f"there is no {project.name}=={version} upstream; its newest releases: {newest}"
+    objections = [impossible(release, target.target) for target in targets]
+    return None if None in objections else f"{project.name}=={release.spelling} cannot be built: {objections[0]}"
 
 
 def _change(connection: Connection, name: NormalizedName, fetched: _Fetched) -> Change:

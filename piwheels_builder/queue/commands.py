@@ -4,19 +4,24 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
-from packaging.utils import canonicalize_name, canonicalize_version
+from packaging.utils import canonicalize_version
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from piwheels_builder.catalogue.explain import explain
+from piwheels_builder.catalogue.policy import Choice, Policy
 from piwheels_builder.db.connect import connected
-from piwheels_builder.errors import BadInput, BuildFailed
+from piwheels_builder.errors import BadInput, BuildFailed, UnknownProject
 from piwheels_builder.queue.leasing import builder_loads, queue_totals
 from piwheels_builder.queue.report import BuildReport, builds_of, requeue
 from piwheels_builder.settings import FleetSettings, load_fleet
+from piwheels_builder.states import BuildState
 
-_STYLES = {"published": "green", "failed": "red", "skipped": "dim"}
+#: The state shown for what the catalogue does not have.
+_UNKNOWN = "unknown"
+_STYLES = {_UNKNOWN: "red", "published": "green", "failed": "red", "skipped": "dim"}
 
 
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -38,14 +43,22 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _report(options: argparse.Namespace) -> int:
-    """A table of builds: release, target, outcome, seconds, wheel. Exit code 2 if one of them has failed."""
-    builds = _chosen(load_fleet(), options.project)
+    """A table of builds: release, target, outcome, seconds, wheel; and what was asked for without a build, with the reason.
+
+    Exit code 2 if a build has failed, 66 if something asked for is not in the catalogue.
+    """
+    settings = load_fleet()
+    choices = _choices(settings, options.project)
+    builds = _builds(settings, choices)
+    absent = [row for choice in choices if not any(_is_of(build, choice) for build in builds) for row in _reasons(settings, choice)]
     if options.json:
-        for build in builds:
-            print(json.dumps(asdict(build)))
+        for row in [*builds, *absent]:
+            print(json.dumps(asdict(row)))
     else:
-        _print_builds(builds)
-    return BuildFailed.exit_code if any(build.state == "failed" for build in builds) else 0
+        _print_builds([*builds, *absent])
+    if any(row.state == _UNKNOWN for row in absent):
+        return UnknownProject.exit_code
+    return BuildFailed.exit_code if any(build.state == BuildState.FAILED for build in builds) else 0
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -67,7 +80,7 @@ def _status(options: argparse.Namespace) -> int:
 def _requeue(options: argparse.Namespace) -> int:
     """Build again what has failed, is published, skipped or parked. Unfinished builds stay as they are."""
     settings = load_fleet()
-    builds = [build for build in _chosen(settings, options.project) if options.outcome in (None, build.outcome)]
+    builds = [build for build in _builds(settings, _choices(settings, options.project)) if options.outcome in (None, build.outcome)]
     with connected(settings.database["dispatcher"]) as connection:
         asked = requeue(connection, builds, options.reason)
     for build in asked:
@@ -77,26 +90,43 @@ def _requeue(options: argparse.Namespace) -> int:
     return 0
 
 
-def _chosen(settings: FleetSettings, wanted: Sequence[str]) -> list[BuildReport]:
+def _choices(settings: FleetSettings, wanted: Sequence[str]) -> list[Choice]:
     named = wanted or settings.projects
     if isinstance(named, str):
         raise BadInput("this fleet builds every project: name those to show")
-    versions: dict[Any, str | None] = {}
-    for name in named:
-        project, _, version = name.partition("==")
-        versions[canonicalize_name(project)] = canonicalize_version(version) if version else None
+    return [Choice.parse(name) for name in named]
+
+
+def _builds(settings: FleetSettings, choices: Sequence[Choice]) -> list[BuildReport]:
     with connected(settings.database["reader"]) as connection:
-        builds = builds_of(connection, list(versions))
-    return [build for build in builds if versions[build.project] in (None, canonicalize_version(build.version))]
+        builds = builds_of(connection, sorted({choice.project for choice in choices}))
+    return [build for build in builds if any(_is_of(build, choice) for choice in choices)]
+
+
+def _is_of(build: BuildReport, choice: Choice) -> bool:
+    return build.project == choice.project and choice.version in (None, canonicalize_version(build.version))
+
+
+def _reasons(settings: FleetSettings, choice: Choice) -> list[BuildReport]:
+    """Rows for what has no build: why, by the catalogue."""
+    try:
+        with connected(settings.database["reader"]) as connection:
+            found = explain(connection, choice, Policy.of(settings))
+    except UnknownProject as error:
+        return [BuildReport(choice.project, choice.version or "", "", 0, _UNKNOWN, str(error), None, None, None, None)]
+    return [BuildReport(why.project, why.version, why.target, 0, "not built", why.reason, None, None, None, None) for why in found]
 
 
 def _print_builds(builds: Sequence[BuildReport]) -> None:
     table = Table("release", "target", "outcome", "seconds", "wheel, or why there is none")
     for build in builds:
-        outcome = build.outcome if build.outcome and build.state not in ("pending", "leased", "skipped") else build.state
+        over = build.state in (BuildState.BUILT, BuildState.PUBLISHED, BuildState.FAILED)
+        outcome = build.outcome if build.outcome and over else build.state
         seconds = "" if build.seconds is None else f"{build.seconds:.1f}"
         why = build.wheel or build.error_line or build.reason
-        table.add_row(f"{build.project} {build.version}", build.target, outcome, seconds, why, style=_STYLES.get(build.state))
+        table.add_row(
+            f"{build.project} {build.version}", build.target, outcome, seconds, escape(why), style=_STYLES.get(build.state)
+        )
     _print_whole(table)
 
 

@@ -8,7 +8,6 @@ import aiosql
 from packaging.utils import NormalizedName
 
 from piwheels_builder.db.connect import Connection
-from piwheels_builder.errors import UnknownProject
 
 _queries = aiosql.from_path(Path(__file__).with_name("report.sql"), "psycopg2")
 
@@ -30,10 +29,7 @@ class BuildReport:
 
 
 def builds_of(connection: Connection, projects: Sequence[NormalizedName]) -> list[BuildReport]:
-    """Every build of these projects. Raises UnknownProject for names that the catalogue does not have."""
-    unknown = [name for (name,) in _queries.unknown_projects(connection, projects=list(projects))]
-    if unknown:
-        raise UnknownProject(f"not in the catalogue: {', '.join(unknown)}. Run `piwheels-builder sync {' '.join(unknown)}` first")
+    """Every build of these projects."""
     return [BuildReport(*row) for row in _queries.builds_of(connection, projects=list(projects))]
 
 

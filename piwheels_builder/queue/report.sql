@@ -18,10 +18,6 @@ LEFT JOIN LATERAL (
 WHERE project.name = ANY (:projects)
 ORDER BY project.name, release.newest_first, os_release.age, target.abi_order, target.architecture;
 
--- name: unknown_projects(projects)
--- Which of these names the catalogue does not have.
-SELECT name FROM unnest(:projects) AS name WHERE NOT EXISTS (SELECT FROM project WHERE project.name = name.name);
-
 -- name: requeue_build(build_id, reason)$
 -- Build it again. False where it is unfinished already.
 SELECT requeue_build(:build_id, :reason);

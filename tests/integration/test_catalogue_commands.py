@@ -183,10 +183,24 @@ def test_module(fleet: Fleet, upstream: Upstream) -> None:
     assert run_module("catalogue_sync", arguments)["gone"] == ["demo"]
 
 
+def test_one_project_that_fails_does_not_fail_the_module(fleet: Fleet, upstream: Upstream) -> None:
+    arguments = {
+        "database": fleet.database.conninfo("piwheels_dispatcher"),
+        "upstream": upstream.url,
+        "projects": ["nowhere", "demo"],
+        "build_policy": "all",
+    }
+    done = run_module("catalogue_sync", arguments)
+    assert (done.get("failed", False), done["builds_wanted"]) == (False, 2)
+    assert [failure["project"] for failure in done["failures"]] == ["nowhere"]
+    assert "1 of 2 projects failed" in done["warnings"][0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"projects": ["nowhere", "demo"]}, "1 of 2 projects failed"),
+        ({"projects": ["nowhere", "elsewhere"]}, "2 of 2 projects failed"),
+        ({"projects": ["demo==9"]}, "there is no demo==9 upstream; its newest releases: 2.0, 1.0"),
         ({"projects": "demo"}, "projects is 'demo'"),
         ({"projects": ["demo"], "build_policy": "some"}, "value of build_policy must be one of"),
         ({"projects": ["demo"], "database": "host=/nonexistent"}, "cannot be reached"),

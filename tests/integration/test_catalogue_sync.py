@@ -340,3 +340,24 @@ def test_without_targets_nothing_can_be_wanted(database: EmbeddedDatabase, upstr
 def test_a_database_that_is_away(upstream: Upstream) -> None:
     with UpstreamIndex(upstream.url) as index, pytest.raises(DatabaseAway):
         sync("host=/nonexistent dbname=x user=y", index, Policy())
+
+
+@pytest.mark.parametrize(
+    ("wish", "complaint"),
+    [
+        ("demo==9", "there is no demo==9 upstream; its newest releases: 3.0, 1.0, 2.0"),
+        ("demo==2.0", "demo==2.0 cannot be built: no files"),
+        ("demo==3", "demo==3.0 cannot be built: no sdist, only wheels"),
+    ],
+)
+def test_a_named_version_that_nobody_can_build_is_told_of_and_the_rest_is_synced(
+    fleet: Fleet, upstream: Upstream, wish: str, complaint: str
+) -> None:
+    upstream.add_sdist("demo", "1.0")
+    upstream.add_file("demo", "demo-3.0-py3-none-any.whl")
+    upstream.add_project("demo", versions=["1.0", "2.0", "3.0"])
+    catalogue = Catalogue(fleet, upstream)
+    report = catalogue.sync(wish, "demo==1.0", policy="all")
+    assert str(report.failures["demo"]) == complaint
+    assert set(catalogue.builds()) == {"1.0 cp311 bookworm", "1.0 cp313 trixie"}
+    assert not catalogue.sync("demo==1.0", policy="all").failures
