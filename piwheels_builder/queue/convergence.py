@@ -183,7 +183,7 @@ class Convergence:
             self._stations.say(text + self._forecast(leased))
 
     def _progress(self, leased: Leased, sight: Sight) -> Iterator[str]:
-        yield f"{self._most_left - leased.left} of {self._most_left} done"
+        yield f"{self._most_left - leased.left} of {self._most_left} done" if self._most_left else "nothing to build"
         if sight.running:
             yield "building " + ", ".join(sight.running)
         if sight.spool:
