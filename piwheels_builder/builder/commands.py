@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from piwheels_builder.builder.serve import serve
+from piwheels_builder.builder.serve import check_workshop, serve
 from piwheels_builder.builder.stations import shown
 from piwheels_builder.builder.trial import Trial, try_release
 from piwheels_builder.errors import BuildFailed
@@ -56,9 +56,14 @@ def _as_json(trial: Trial) -> str:
 def _add_serve(commands: "Subparsers") -> None:
     serve = commands.add_parser("serve", help="run the builder service", description="Build what dispatch puts into the spool.")
     serve.add_argument("--settings", type=Path, metavar="FILE", help="builder.yml, where it is not where provisioning puts it")
+    serve.add_argument("--check", action="store_true", help="only say whether builds can run here: interpreters and sandbox")
     serve.set_defaults(run=_serve)
 
 
 def _serve(options: argparse.Namespace) -> int:
-    serve(load_builder(options.settings))
+    settings = load_builder(options.settings)
+    if options.check:
+        check_workshop(settings)
+    else:
+        serve(settings)
     return 0

@@ -23,15 +23,18 @@ def serve(settings: BuilderSettings) -> None:
     For the main thread. Raises BuilderRunning where another service has the same state directory, BadInput where it or an
     interpreter cannot be used, SandboxUnavailable.
     """
-    _check_workshop(settings)
+    check_workshop(settings)
     try:
         run_until_signalled(Service(settings, build_function(settings), interrupt=kill_descendants))
     except OSError as error:
         raise BadInput(f"{settings.state_dir} is no state directory that this user can write: {error}") from error
 
 
-def _check_workshop(settings: BuilderSettings) -> None:
-    """What would fail every single build must be said once, before the first, and not be recorded build by build."""
+def check_workshop(settings: BuilderSettings) -> None:
+    """What would fail every single build must be said once, before the first, and not be recorded build by build.
+
+    Raises BadInput where an interpreter is missing, SandboxUnavailable.
+    """
     for abi, python in settings.pythons.items():
         if not python.is_file():
             raise BadInput(f"builder.yml says that {abi} is {python}, which is not there: run `ansible-playbook provision.yml`")
