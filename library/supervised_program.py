@@ -102,8 +102,10 @@ class Services:
         for directory in ("etc/programs", "run", "log"):
             (self._state_dir / directory).mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f".{path.name}")
+        # A program's environment may hold a proxy's password.
+        fresh.touch()
+        fresh.chmod(0o600)
         fresh.write_text(text)
-        fresh.chmod(0o644)
         fresh.rename(path)
         return True
 

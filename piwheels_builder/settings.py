@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import yaml
 
 from piwheels_builder.errors import BadInput
-from piwheels_builder.targets import Target
 
 Settings = TypeVar("Settings")
 
@@ -24,7 +23,6 @@ class FleetSettings:
 
     #: libpq connection string of each role: owner, dispatcher, publisher, reader.
     database: Mapping[str, str]
-    targets: tuple[Target, ...]
     #: The simple index everything comes from; None means the one pip is configured with on this host.
     upstream: str | None = None
     #: missing: build what upstream has no serving wheel for; all: build everything that has an sdist.
@@ -33,8 +31,12 @@ class FleetSettings:
     projects: tuple[str, ...] | str = ()
     #: How many of the newest releases of each project are wanted: a number, or "all".
     releases: int | str = 1
-    #: The root of the published tree.
-    published_dir: Path | None = None
+
+    def conninfo(self, role: str) -> str:
+        """The connection string of a role. Raises BadInput where fleet.yml has none."""
+        if not isinstance(self.database, Mapping) or role not in self.database:
+            raise BadInput(f"fleet.yml names no database connection for the {role}: run `ansible-playbook provision.yml`")
+        return self.database[role]
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,8 @@ def load_fleet(path: Path | None = None) -> FleetSettings:
     """Read fleet.yml. Raises BadInput, naming the file and the key, for anything it does not understand."""
     path = path or configuration_dir() / "fleet.yml"
     fields = _read(path)
-    fields["targets"] = tuple(Target.parse(target) for target in fields.get("targets", ()))
     if isinstance(fields.get("projects"), list):
         fields["projects"] = tuple(fields["projects"])
-    if fields.get("published_dir"):
-        fields["published_dir"] = Path(fields["published_dir"])
     return _construct(FleetSettings, fields, path)
 
 

@@ -50,7 +50,6 @@ class InspectedWheel:
     metadata_sha256: str
     requires_python: str | None
     glibc_floor: str | None
-    is_pure: bool
 
 
 def check_wheel(path: Path, project: str, version: str, target: Target) -> InspectedWheel:
@@ -95,7 +94,6 @@ def inspect_wheel(path: Path) -> InspectedWheel:
         metadata_sha256=hashlib.sha256(content.metadata).hexdigest(),
         requires_python=_header(content.metadata, "Requires-Python"),
         glibc_floor=_floor_text(content.elfs),
-        is_pure=not content.elfs and all(tag.platform == "any" for tag in tags),
     )
 
 
@@ -170,6 +168,9 @@ def _loadable_elfs(archive: zipfile.ZipFile) -> Iterator[tuple[str, ElfFacts]]:
 
 
 def _check_metadata(content: _Content, filename: str, project: NormalizedName, version: Version) -> None:
+    if b"\0" in content.metadata:
+        # No text of a database can hold it, and no tool writes it.
+        raise WheelRejected(f"{filename}: its METADATA holds a NUL character")
     name, spelled = _header(content.metadata, "Name"), _header(content.metadata, "Version")
     if not name or not spelled:
         raise WheelRejected(f"{filename}: its METADATA names no project or no version")

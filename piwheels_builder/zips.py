@@ -29,7 +29,7 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     Raises BadZip; while it is read, whatever zipfile raises for broken content.
     """
     with path.open("rb") as file:
-        _check_end(file)
+        check_end(file)
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
@@ -39,8 +39,11 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
         yield archive
 
 
-def _check_end(file: IO[bytes]) -> None:
-    """The list of members is read into memory whole, however long: look at its length first, where zipfile will look."""
+def check_end(file: IO[bytes]) -> None:
+    """Raises BadZip unless zipfile can open this within bounds: it reads the list of members into memory whole, however long.
+
+    So look at its length first, where zipfile will look.
+    """
     size = file.seek(0, 2)
     start = max(0, size - _END.size - 65535 - _LOCATOR_SIZE)
     file.seek(start)

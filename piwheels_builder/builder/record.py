@@ -17,6 +17,7 @@ from piwheels_builder.builder.attempt import Attempt
 from piwheels_builder.builder.outbox import Entry, Outbox
 from piwheels_builder.builder.spool import Spool
 from piwheels_builder.db.connect import Connection, connected, translated_errors
+from piwheels_builder.db.text import storable
 from piwheels_builder.errors import BadInput, DatabaseAway, DatabaseRefused
 from piwheels_builder.settings import BuilderSettings
 
@@ -156,19 +157,14 @@ def _record(connection: Connection, attempt: Attempt) -> str:
             started_at=attempt.started_at,
             seconds=attempt.seconds,
             peak_memory=attempt.peak_memory,
-            error_line=_storable(attempt.error_line),
-            log_tail=_storable(attempt.log_tail),
-            toolchain=_storable(attempt.toolchain),
+            error_line=storable(attempt.error_line),
+            log_tail=storable(attempt.log_tail),
+            toolchain=storable(attempt.toolchain),
             wheel_filename=wheel and wheel.filename,
             wheel_sha256=wheel and wheel.sha256,
             wheel_size=wheel and wheel.size,
         )
     return str(answer)
-
-
-def _storable(text: str | None) -> str | None:
-    """Text as PostgreSQL takes it: without NUL, and without the lone surrogates of bytes that were no UTF-8."""
-    return text and text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _blames_data(error: DatabaseRefused) -> bool:

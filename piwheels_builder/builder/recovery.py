@@ -28,7 +28,7 @@ def sole_use(state_dir: Path) -> Iterator[None]:
 
 
 def recover(state_dir: Path, spool: Spool, outbox: Outbox) -> None:
-    """Deliver every build that began and never ended as killed, and empty the build area. Raises OSError; then call it again."""
+    """Deliver every build that began and never ended as killed, and remove what was half made. Raises OSError: call it again."""
     outbox.clear_leftovers()
     outbox.discard_damaged()
     entries = {entry.name: entry for entry in outbox.entries()}
@@ -39,12 +39,14 @@ def recover(state_dir: Path, spool: Spool, outbox: Outbox) -> None:
             outbox.deliver(if_it_never_ended)
         elif entries[name].recorded:
             spool.end(name)
-    _clear_area(state_dir / "area")
+    (state_dir / "area").mkdir(exist_ok=True)
+    _clear(state_dir / "area", "*")
+    # Environments that were being made, or dropped.
+    _clear(state_dir / "environments", ".*")
 
 
-def _clear_area(area: Path) -> None:
-    area.mkdir(exist_ok=True)
-    for leftover in area.iterdir():
+def _clear(directory: Path, pattern: str) -> None:
+    for leftover in directory.glob(pattern):
         try:
             discard(leftover)
         except (OSError, subprocess.SubprocessError) as error:

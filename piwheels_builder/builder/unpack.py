@@ -17,6 +17,7 @@ from typing import IO, cast
 from piwheels_builder.builder.ending import BuildEnded
 from piwheels_builder.builder.tree import Refused, Tree
 from piwheels_builder.states import Outcome
+from piwheels_builder.zips import BadZip, check_end
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,10 @@ def _add_tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo, tree: Tre
 
 
 def _unpack_zip(file: IO[bytes], tree: Tree, bounds: Bounds) -> None:
+    try:
+        check_end(file)
+    except BadZip as error:
+        raise Refused(str(error)) from error
     with zipfile.ZipFile(file) as archive:
         for number, member in enumerate(archive.infolist()):
             _check_number(number, bounds)

@@ -18,7 +18,7 @@ from piwheels_builder.catalogue.upstream import UpstreamIndex
 from piwheels_builder.catalogue.wanting import QueueChange, apply_needs
 from piwheels_builder.db.connect import Connection, connected
 from piwheels_builder.errors import BadInput
-from piwheels_builder.settings import FleetSettings, load_fleet
+from piwheels_builder.settings import load_fleet
 
 _queries = aiosql.from_path(Path(str(files(__package__))) / "commands.sql", "psycopg2")
 _CHOICE = "PROJECT[==VERSION]"
@@ -60,7 +60,7 @@ def _sync(options: argparse.Namespace) -> int:
     projects = [_whole(Choice.parse(project)) for project in options.projects] or None
     with UpstreamIndex(settings.upstream) as upstream:
         report = sync(
-            _conninfo(settings, "dispatcher"), upstream, Policy.of(settings), projects, check=options.check, told=_print_project
+            settings.conninfo("dispatcher"), upstream, Policy.of(settings), projects, check=options.check, told=_print_project
         )
     _print_summary(report, check=options.check)
     report.raise_failures()
@@ -81,7 +81,7 @@ def _add_explain(commands: Any) -> None:
 
 def _explain(options: argparse.Namespace) -> int:
     settings = load_fleet()
-    with connected(_conninfo(settings, "reader")) as connection:
+    with connected(settings.conninfo("reader")) as connection:
         explanations = explain(connection, Choice.parse(options.choice), Policy.of(settings))
     if options.json:
         print(json.dumps([asdict(explanation) for explanation in explanations], indent=1))
@@ -115,7 +115,7 @@ def _say(options: argparse.Namespace) -> int:
     settings, choice = load_fleet(), Choice.parse(options.choice)
     if options.reason is not None and not options.reason.strip():
         raise BadInput("--reason must say something")
-    with connected(_conninfo(settings, "dispatcher")) as connection:
+    with connected(settings.conninfo("dispatcher")) as connection:
         if options.undo:
             written = options.word.take_back(connection, choice)
         else:
@@ -175,12 +175,6 @@ _WORDS = (
         _take_back_opt_out,
     ),
 )
-
-
-def _conninfo(settings: FleetSettings, role: str) -> str:
-    if role not in settings.database:
-        raise BadInput(f"fleet.yml names no database connection for the {role}: run `ansible-playbook provision.yml`")
-    return settings.database[role]
 
 
 def _print_project(report: ProjectReport) -> None:

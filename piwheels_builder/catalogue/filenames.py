@@ -5,8 +5,10 @@ is known (its page listed the file), so names and versions with dashes are told 
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from math import prod
 
 from packaging.tags import Tag
@@ -80,9 +82,15 @@ def classify(project: str, filename: str) -> ClassifiedName:
         return ClassifiedName(FileKind.REFUSED, _seeming_version(canonicalize_name(project), filename), str(refusal))
 
 
+@lru_cache(maxsize=4096)
 def wheel_tags(filename: str) -> frozenset[Tag]:
-    """The tags of a name that ``classify`` called a wheel."""
+    """The tags of a name that ``classify`` called a wheel. Remembered: each is asked once for every target."""
     return parse_wheel_filename(filename)[3]
+
+
+def is_pure(tags: Iterable[Tag]) -> bool:
+    """Whether a wheel with these tags installs on any platform."""
+    return any(tag.platform == "any" for tag in tags)
 
 
 def _check_characters(filename: str) -> None:

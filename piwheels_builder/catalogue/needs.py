@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from piwheels_builder.catalogue.facts import KnownFile, KnownProject, KnownRelease
-from piwheels_builder.catalogue.filenames import FileKind, wheel_tags
+from piwheels_builder.catalogue.filenames import FileKind, is_pure, wheel_tags
 from piwheels_builder.catalogue.policy import Policy
+from piwheels_builder.catalogue.serving import serving_wheel
 from piwheels_builder.targets import Target
 
 #: queue.priority
@@ -61,7 +62,7 @@ def chosen_sdist(release: KnownRelease) -> KnownFile | None:
 def serves_sibling(wheel: str, made_for: Target, target: Target) -> bool:
     """Whether our wheel made for one target installs on another: a platform wheel links what its OS release or a newer one has."""
     tags = wheel_tags(wheel)
-    old_enough = made_for.glibc <= target.glibc or all(tag.platform == "any" for tag in tags)
+    old_enough = made_for.glibc <= target.glibc or is_pure(tags)
     return old_enough and target.is_served_by(tags)
 
 
@@ -98,11 +99,6 @@ def _objection_of_python(release: KnownRelease, target: Target) -> str | None:
 
 
 def _objection_of_upstream(release: KnownRelease, target: Target) -> str | None:
-    wheels = {file: wheel_tags(file.filename) for file in release.files if file.kind is FileKind.WHEEL and not file.yanked}
-    # Beside platform wheels a pure one is the slow fallback that users complain of: it does not count.
-    has_platform_wheels = any(tag.platform != "any" for tags in wheels.values() for tag in tags)
-    for file, tags in wheels.items():
-        useful = {tag for tag in tags if tag.platform != "any" or not has_platform_wheels}
-        if target.is_served_by(useful) and target.is_admitted_by(file.requires_python):
-            return f"upstream's {file.filename} serves it"
-    return None
+    offered = (file for file in release.files if file.kind is FileKind.WHEEL and not file.yanked)
+    wheel = serving_wheel(offered, target)
+    return f"upstream's {wheel.filename} serves it" if wheel else None

@@ -10,18 +10,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from packaging.utils import NormalizedName, canonicalize_name
 from pypi_simple import DistributionPackage, ProjectPage, ProjectStatus, UnsupportedRepoVersionError
 
+from piwheels_builder.db.text import storable
 from piwheels_builder.errors import UpstreamError
 
 JSON_TYPE = "application/vnd.pypi.simple.v1+json"
 HTML_TYPES = ("application/vnd.pypi.simple.v1+html", "text/html")
 _LARGEST_SIZE = 2**63 - 1
-Text = TypeVar("Text", str, str | None)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _json_page(body: bytes, url: str, known_serial: int | None) -> Page | None:
         return None
     page = ProjectPage.from_json_data(data, url)
     files = tuple(_file(package, html=False) for package in page.packages)
-    return replace(_page(page, files), versions=tuple(map(_storable, page.versions or ())), serial=serial)
+    return replace(_page(page, files), versions=tuple(map(storable, page.versions or ())), serial=serial)
 
 
 def _serial(said: object) -> int | None:
@@ -128,11 +128,11 @@ def _tolerable(data: Any) -> dict[str, Any]:
 
 def _page(page: ProjectPage, files: tuple[OfferedFile, ...]) -> Page:
     return Page(
-        project=canonicalize_name(_storable(page.project)),
+        project=canonicalize_name(storable(page.project)),
         # Of a name listed twice the last one counts, as it does for pip.
         files=tuple({file.filename: file for file in files}.values()),
         status=page.status.value if page.status else "active",
-        status_reason=_storable(page.status_reason),
+        status_reason=storable(page.status_reason),
     )
 
 
@@ -140,16 +140,16 @@ def _file(package: DistributionPackage, *, html: bool) -> OfferedFile:
     # An empty `yanked` is false in JSON (PEP 691) and true in HTML (PEP 592).
     yanked = package.is_yanked and (html or package.yanked_reason != "")
     return OfferedFile(
-        filename=_storable(package.filename),
-        url=_storable(without_credentials(package.url)),
+        filename=storable(package.filename),
+        url=storable(without_credentials(package.url)),
         sha256=_sha256(package.digests, package.filename),
         size=_size(package),
-        requires_python=_storable(package.requires_python),
+        requires_python=storable(package.requires_python),
         yanked=yanked,
-        yanked_reason=_storable(package.yanked_reason or None) if yanked else None,
+        yanked_reason=storable(package.yanked_reason or None) if yanked else None,
         upload_time=_aware(package.upload_time),
         metadata_sha256=_sha256(package.metadata_digests or {}, package.filename),
-        provenance=_storable(package.provenance_url),
+        provenance=storable(package.provenance_url),
     )
 
 
@@ -168,13 +168,6 @@ def _size(package: DistributionPackage) -> int | None:
 
 def _aware(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
-
-
-def _storable(text: Text) -> Text:
-    """The text as PostgreSQL can hold it: without NUL and without halves of surrogate pairs."""
-    if text is None:
-        return text
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def _first_lines(error: BaseException) -> str:

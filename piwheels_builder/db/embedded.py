@@ -80,8 +80,9 @@ def prepare(database: EmbeddedDatabase) -> bool:
     if is_prepared(database):
         return False
     _copy_binaries(database)
-    for directory in (database.data_dir, database.socket_dir):
-        _own_directory(directory, database.run_as)
+    _own_directory(database.data_dir, database.run_as, 0o700)
+    # Whom the operating system says is there decides who may log in; everybody may knock.
+    _own_directory(database.socket_dir, database.run_as, 0o755)
     if not (database.data_dir / "PG_VERSION").exists():
         _run(database, "initdb", "-D", str(database.data_dir), "-U", _SUPERUSER, "--auth=peer", "--encoding=UTF8", "--locale=C")
     for name, text in _settings(database).items():
@@ -176,10 +177,10 @@ def _reachable(path: Path, user: str) -> bool:
     return probe.returncode == 0
 
 
-def _own_directory(directory: Path, owner: str | None) -> None:
+def _own_directory(directory: Path, owner: str | None, mode: int) -> None:
     if not directory.exists():
         directory.mkdir(parents=True)
-        directory.chmod(0o700)
+        directory.chmod(mode)
     if owner is not None:
         shutil.chown(directory, owner, pwd.getpwnam(owner).pw_gid)
 

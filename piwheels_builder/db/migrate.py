@@ -1,6 +1,6 @@
 """Bring a database to this version's schema: ordered migrations once each, functions and grants whenever they changed.
 
-Who runs it: ``piwheels-builder migrate`` as the owner, from the database role.
+Who runs it: the module fleet_database as the owner, from the role ``database``.
 """
 
 import hashlib

@@ -125,6 +125,8 @@ BEGIN
     UPDATE builder SET last_seen_at = now() WHERE builder_id = me.builder_id;
     UPDATE queue SET expires_at = now() + least(term, interval '1 day')
     WHERE builder_id = me.builder_id AND lease_id = ANY (leases_held);
+    UPDATE queue SET expires_at = least(expires_at, now() + interval '15 minutes')
+    WHERE builder_id = me.builder_id AND lease_id <> ALL (leases_held);
     UPDATE build SET state = 'building', reason = 'began on ' || me.name
     FROM queue
     WHERE queue.build_id = build.build_id AND queue.builder_id = me.builder_id AND queue.lease_id = ANY (leases_held)
@@ -152,9 +154,11 @@ BEGIN
         EXIT WHEN chosen IS NULL;
         UPDATE queue SET lease_id = new_id, builder_id = me.builder_id, expires_at = now() + term
         WHERE queue.build_id IN (
-            SELECT free.build_id FROM queue AS free
-            WHERE free.build_id = ANY (chosen) AND free.lease_id IS NULL
-            FOR UPDATE SKIP LOCKED);
+            SELECT free.build_id FROM queue AS free JOIN build USING (build_id)
+            -- Asked again, since it may have been leased and come back since it was chosen. Upstream may have dropped its sdist.
+            WHERE free.build_id = ANY (chosen) AND free.lease_id IS NULL AND free.held IS NULL AND free.not_before <= now()
+              AND EXISTS (SELECT FROM upstream_file WHERE upstream_file.release_id = build.release_id AND kind = 'sdist')
+            FOR UPDATE OF free SKIP LOCKED);
         EXIT WHEN FOUND;
         passed_over := passed_over || chosen;
     END LOOP;
@@ -369,6 +373,7 @@ DECLARE
     its_login text := 'builder_' || its_name;
     before    text;
     known     integer;
+    retargets boolean;
 BEGIN
     IF its_name !~ '^[a-z0-9]([a-z0-9.-]{0,50}[a-z0-9])?$' THEN
         RAISE EXCEPTION '% cannot name a builder: lower-case letters, digits, dots and dashes, at most 52', its_name
@@ -385,7 +390,13 @@ BEGIN
     RETURNING builder_id INTO known;
     DELETE FROM builder_target WHERE builder_id = known AND target_id <> ALL (its_targets);
     INSERT INTO builder_target SELECT known, unnest(its_targets) ON CONFLICT DO NOTHING;
-    RETURN before IS DISTINCT FROM (
+    -- A target is wanted as long as somebody builds for it.
+    UPDATE target SET wanted = NOT wanted
+    WHERE wanted <> EXISTS (
+        SELECT FROM builder_target JOIN builder USING (builder_id)
+        WHERE builder_target.target_id = target.target_id AND standing <> 'retired');
+    retargets := FOUND;
+    RETURN retargets OR before IS DISTINCT FROM (
         SELECT row_to_json(builder)::text || coalesce(array_agg(target_id ORDER BY target_id)::text, '')
         FROM builder LEFT JOIN builder_target USING (builder_id) WHERE name = its_name GROUP BY builder.*);
 END $_$;

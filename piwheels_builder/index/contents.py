@@ -11,7 +11,8 @@ import aiosql
 from packaging.tags import Tag
 from packaging.version import Version
 
-from piwheels_builder.catalogue.filenames import wheel_tags
+from piwheels_builder.catalogue.filenames import is_pure, wheel_tags
+from piwheels_builder.catalogue.serving import serving_wheel
 from piwheels_builder.db.connect import Connection
 from piwheels_builder.index.layout import SimpleRoot
 from piwheels_builder.index.pages import QUARANTINED, PageFile, ProjectPage
@@ -44,15 +45,6 @@ class UpstreamFile:
     @property
     def is_offered_wheel(self) -> bool:
         return self.kind == "wheel" and not self.file.yanked
-
-    @cached_property
-    def tags(self) -> frozenset[Tag]:
-        """Of a wheel."""
-        return wheel_tags(self.file.filename)
-
-    def serves(self, target: Target) -> bool:
-        """Whether this wheel installs there."""
-        return target.is_served_by(self.tags) and target.is_admitted_by(self.file.requires_python)
 
 
 @dataclass(frozen=True)
@@ -142,10 +134,6 @@ def serves(target: Target, tags: Iterable[Tag], glibc_floor: str | None, built_o
     return target.is_served_by(tags) and _runs_on(target.os_release, tags, glibc_floor, built_on)
 
 
-def is_pure(tags: Iterable[Tag]) -> bool:
-    return any(tag.platform == "any" for tag in tags)
-
-
 def _own_wheels(contents: ProjectContents, wanted: Sequence[Target], rules: PageRules) -> Iterable[OwnWheel]:
     """Ours without those that upstream has by name, has deleted the release of, or serves itself."""
     if contents.name in rules.private_projects:
@@ -159,13 +147,9 @@ def _own_wheels(contents: ProjectContents, wanted: Sequence[Target], rules: Page
 
 
 def _upstream_serves(contents: ProjectContents, wheel: OwnWheel, targets: Sequence[Target]) -> bool:
-    """Whether upstream has a wheel of the release for every one of the targets.
-
-    A pure one counts only where the release has no platform wheels: beside those it is the slow fallback, and ours is better.
-    """
-    offered = [file for file in contents.upstream if file.release_id == wheel.release_id and file.is_offered_wheel]
-    serving = [file for file in offered if not is_pure(file.tags)] or offered
-    return bool(targets) and all(any(file.serves(target) for file in serving) for target in targets)
+    """Whether upstream has a wheel of the release for every one of the targets."""
+    offered = [file.file for file in contents.upstream if file.release_id == wheel.release_id and file.is_offered_wheel]
+    return bool(targets) and all(serving_wheel(offered, target) for target in targets)
 
 
 def _belongs(wheel: OwnWheel, root: SimpleRoot, wanted: Collection[Target]) -> bool:

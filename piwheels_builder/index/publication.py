@@ -12,6 +12,7 @@ from pathlib import Path
 import aiosql
 
 from piwheels_builder.db.connect import Connection
+from piwheels_builder.db.text import storable
 from piwheels_builder.errors import BadInput, WheelRejected
 from piwheels_builder.index.buildtag import retagged
 from piwheels_builder.index.contents import PageRules, read_targets, serves
@@ -133,7 +134,7 @@ class _Station:
             else:
                 self._serve(wheel, copy)
         except (BadInput, WheelRejected) as error:
-            _queries.refuse_wheel(self.connection, wheel_id=wheel.wheel_id, reason=str(error))
+            _queries.refuse_wheel(self.connection, wheel_id=wheel.wheel_id, reason=storable(str(error)))
             self.report.refused.append(RefusedWheel(wheel.filename, str(error)))
         self.connection.commit()
         self.step("booked")

@@ -63,7 +63,7 @@ def _report(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     """Every builder with its spool and outbox, and the unfinished builds by what holds them up."""
-    with connected(load_fleet().database["reader"]) as connection:
+    with connected(load_fleet().conninfo("reader")) as connection:
         loads, totals = builder_loads(connection), queue_totals(connection)
     if options.json:
         print(json.dumps({"builders": [asdict(load) for load in loads], "queue": asdict(totals)}))
@@ -81,7 +81,7 @@ def _requeue(options: argparse.Namespace) -> int:
     """Build again what has failed, is published, skipped or parked. Unfinished builds stay as they are."""
     settings = load_fleet()
     builds = [build for build in _builds(settings, _choices(settings, options.project)) if options.outcome in (None, build.outcome)]
-    with connected(settings.database["dispatcher"]) as connection:
+    with connected(settings.conninfo("dispatcher")) as connection:
         asked = requeue(connection, builds, options.reason)
     for build in asked:
         print(f"queued again: {build.project} {build.version} for {build.target}")
@@ -98,7 +98,7 @@ def _choices(settings: FleetSettings, wanted: Sequence[str]) -> list[Choice]:
 
 
 def _builds(settings: FleetSettings, choices: Sequence[Choice]) -> list[BuildReport]:
-    with connected(settings.database["reader"]) as connection:
+    with connected(settings.conninfo("reader")) as connection:
         builds = builds_of(connection, sorted({choice.project for choice in choices}))
     return [build for build in builds if any(_is_of(build, choice) for choice in choices)]
 
@@ -110,7 +110,7 @@ def _is_of(build: BuildReport, choice: Choice) -> bool:
 def _reasons(settings: FleetSettings, choice: Choice) -> list[BuildReport]:
     """Rows for what has no build: why, by the catalogue."""
     try:
-        with connected(settings.database["reader"]) as connection:
+        with connected(settings.conninfo("reader")) as connection:
             found = explain(connection, choice, Policy.of(settings))
     except UnknownProject as error:
         return [BuildReport(choice.project, choice.version or "", "", 0, _UNKNOWN, str(error), None, None, None, None)]

@@ -70,7 +70,9 @@ class Stations(Protocol):
 
 @dataclass(frozen=True)
 class Patience:
-    """In seconds: how long hosts may be away, builds to be tried later are waited for, a dead service may take to come back."""
+    """In seconds: how long hosts may be away or a builder in trouble, builds to be tried later are waited for, a dead service may
+    take to come back.
+    """
 
     away: float = 600
     delayed: float = 120
@@ -107,10 +109,11 @@ class Convergence:
         for batch in self._insist(self._stations.held):
             # Delivered already, or leased by a run that died before it could: the builder knows, and takes it once.
             self._insist(partial(self._stations.deliver, batch))
-        news_at = self._clock()
+        news_at, stuck_since = self._clock(), None
         while True:
             # In this order: what a builder seen idle has recorded is in the answer that follows.
             sight = self._insist(self._stations.look)
+            stuck_since = self._check_stuck(sight, stuck_since)
             leased = self._ask()
             if leased.batch is not None or leased.wheels_wait:
                 news_at = self._clock()
@@ -175,6 +178,15 @@ class Convergence:
                 "the builder's service does not run: `ansible-playbook provision.yml` starts it; log/builder.log says why it ended"
             )
         return dead_since
+
+    def _check_stuck(self, sight: Sight, stuck_since: float | None) -> float | None:
+        if sight.running or sight.trouble is None:
+            return None
+        if stuck_since is None:
+            return self._clock()
+        if self._clock() - stuck_since > self._patience.away:
+            raise BuilderSilent(f"the builder cannot go on ({sight.trouble}): mend that and run again; nothing is lost")
+        return stuck_since
 
     def _report(self, leased: Leased, sight: Sight) -> None:
         text = "; ".join(self._progress(leased, sight))

@@ -30,7 +30,7 @@ JOIN target ON target.target_id = build.target_id
 CROSS JOIN LATERAL (
     SELECT * FROM upstream_file
     WHERE upstream_file.release_id = build.release_id AND kind = 'sdist'
-    ORDER BY upstream_file.filename LIKE '%%.tar.gz' DESC, upstream_file.filename
+    ORDER BY upstream_file.yanked, upstream_file.filename LIKE '%%.tar.gz' DESC, upstream_file.filename
     LIMIT 1
 ) AS sdist
 WHERE queue.lease_id IS NOT NULL AND builder.name = ANY (:builders)

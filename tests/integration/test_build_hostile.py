@@ -16,7 +16,9 @@ import pytest
 import uv
 
 from piwheels_builder.builder.attempt import Attempt
+from piwheels_builder.builder.fetch import SdistCache, fetch
 from piwheels_builder.builder.process import run
+from piwheels_builder.queue.batch import Sdist
 from piwheels_builder.settings import FIRST_BUILD_UID
 from piwheels_builder.states import Outcome
 from tests.support.sdists import SETUPTOOLS, Yard, make_sdist, make_yard, setup_py
@@ -208,6 +210,17 @@ def test_sleeping_past_the_limit(yard: Yard) -> None:
     assert attempt.outcome is Outcome.TIMEOUT
     assert 3 <= attempt.seconds < 10
     assert gone(seconds)
+
+
+def test_a_slow_upstream_does_not_count_against_the_limit(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    yard.build(setup_py())
+
+    def fetch_slowly(sdist: Sdist, cache: SdistCache) -> Path:
+        time.sleep(3.2)
+        return fetch(sdist, cache)
+
+    monkeypatch.setattr("piwheels_builder.builder.build.fetch", fetch_slowly)
+    assert yard.build(setup_py("print(1)"), build_seconds=3).attempt.outcome is Outcome.BUILT
 
 
 def test_printing_without_end(yard: Yard) -> None:

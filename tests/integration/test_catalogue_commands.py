@@ -30,7 +30,6 @@ def fleet(database: EmbeddedDatabase, upstream: Upstream, tmp_path: Path, monkey
     """A fleet with its fleet.yml, which lists demo."""
     settings = {
         "database": {role: database.conninfo(f"piwheels_{role}") for role in ("dispatcher", "reader")},
-        "targets": [str(BOOKWORM), str(TRIXIE)],
         "upstream": upstream.url,
         "projects": ["demo"],
     }

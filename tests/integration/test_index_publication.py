@@ -221,6 +221,16 @@ def test_what_its_builder_says_is_not_believed(host: IndexHost, filename: str, c
     assert state(host, "demo")[0] == "failed"
 
 
+def test_metadata_that_a_database_cannot_hold_is_refused_and_stops_no_other(host: IndexHost) -> None:
+    host.build("evil", requires_python=">=3\0.8")
+    host.build("honest")
+    report = host.publish()
+    assert report.published == ["honest-1.0-py3-none-any.whl"]
+    assert [refused.wheel for refused in report.refused] == ["evil-1.0-py3-none-any.whl"]
+    assert state(host, "evil")[0] == "failed"
+    assert_whole(host)
+
+
 def test_a_wheel_for_another_target_is_refused(host: IndexHost) -> None:
     host.build("demo", tag="cp39-cp39-linux_armv7l")
     (refused,) = host.publish().refused

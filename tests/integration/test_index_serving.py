@@ -75,7 +75,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[Client]:
             (writer.workshop / "METADATA").write_bytes(b"Name: demo\n")
             wheel = wheel_path("demo", WHEEL)
             writer.put([(writer.workshop / "METADATA", wheel.with_name(f"{WHEEL}.metadata")), (writer.workshop / "wheel", wheel)])
-        private = ("Our.Own",)
+        private = ("Our.Own", "Twice__Own")
         serving = (
             nginx_serving(tree, place, UPSTREAM, private) if request.param == "nginx" else trial_serving(tree, UPSTREAM, private)
         )
@@ -148,6 +148,7 @@ def test_negotiation(client: Client, path: str, accept: str | None, expected: st
         ("/trixie/simple/demo/", 302, f"{UPSTREAM}/demo/"),
         ("/simple/Our.Own/", 301, None),
         ("/simple/our-own/", 404, None),
+        ("/simple/twice-own/", 404, None),
         ("/simple/-demo/", 404, None),
         ("/simple/de%20mo/", 404, None),
         ("/simple/demo/index.json", 404, None),

@@ -139,16 +139,19 @@ def test_a_malformed_inventory_is_an_error(trial: Trial, tmp_path: Path) -> None
 
 
 def second_python() -> tuple[str, str]:
-    """ABI and path of an interpreter other than ours; skips the test where this machine has none."""
+    """ABI and path of an interpreter other than ours, with headers; skips the test where this machine has none."""
     places = [*os.environ["PATH"].split(":"), *glob.glob(str(Path.home() / ".pyenv/versions/*/bin"))]  # noqa: PTH207
     names = ("python3.13", "python3.12", "python3.11", "python3.10", "pypy3")
-    say = "import sys; print({'cpython': 'cp', 'pypy': 'pp'}[sys.implementation.name] + '%d%d' % sys.version_info[:2])"
+    say = (
+        "import os, sys, sysconfig; os.stat(sysconfig.get_path('include') + '/Python.h');"
+        "print({'cpython': 'cp', 'pypy': 'pp'}[sys.implementation.name] + '%d%d' % sys.version_info[:2])"
+    )
     for path in (Path(place, name) for name in names for place in places):
         if path.exists() and not path.name.endswith(f"{sys.version_info[0]}.{sys.version_info[1]}"):
             told = subprocess.run([path, "-c", say], capture_output=True, text=True, check=False)
             if told.returncode == 0:
                 return told.stdout.strip(), str(path)
-    pytest.skip("no second Python here: apt-get install pypy3")
+    pytest.skip("no second Python here: apt-get install pypy3 pypy3-dev")
 
 
 def test_two_abis_on_one_machine() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from piwheels_builder.db.connect import connected
 from piwheels_builder.errors import BadInput, DatabaseRefused
-from piwheels_builder.queue.leasing import builder_loads, release_leases, tend
+from piwheels_builder.queue.leasing import builder_loads, held_batches, release_leases, tend
 from piwheels_builder.states import Blame, Outcome
 from piwheels_builder.targets import Target
 from tests.support.fleet import ARM64, BOOKWORM, TERM, TRIXIE, Fleet
@@ -74,6 +74,19 @@ def test_a_yanked_sdist_is_not_handed_out_beside_a_good_one(fleet: Fleet) -> Non
     )
     fleet.ask("UPDATE upstream_file SET yanked = true WHERE filename = 'demo-1.0.tar.gz'")
     assert [row["filename"] for row in fleet.lease_all("pi1")] == ["demo-1.0.zip"]
+    with connected(fleet.database.conninfo("piwheels_dispatcher")) as connection:
+        (batch,) = held_batches(connection, ["pi1"])
+    assert [build.sdist.filename for build in batch.builds] == ["demo-1.0.zip"]
+
+
+def test_a_build_whose_sdist_is_gone_is_not_leased_and_holds_up_no_other(fleet: Fleet) -> None:
+    gone, other = fleet.want("gone", seconds=100), fleet.want("other")
+    fleet.ask("DELETE FROM upstream_file WHERE filename LIKE 'gone%%'")
+    assert [row["build_id"] for row in fleet.lease_all("pi1")] == [other]
+    assert fleet.state(gone) == "pending"
+    # The next sync finds no sdist of it, and takes what nobody has leased out of the queue.
+    fleet.ask("SELECT skip_build(%s, 'no sdist')", gone, role="piwheels_dispatcher")
+    assert fleet.state(gone) == "skipped"
 
 
 def test_a_batch_is_worth_the_seconds_asked_for_and_never_empty(fleet: Fleet) -> None:
@@ -172,6 +185,19 @@ def test_a_lease_that_its_builder_no_longer_holds_runs_out(fleet: Fleet) -> None
     fleet.expire(build_id)
     fleet.ask("SELECT heartbeat('{}', '{}', '1 hour')", role="builder_pi1")
     assert fleet.reclaim() == 1
+
+
+def test_a_batch_that_was_never_delivered_is_free_within_minutes_of_a_heartbeat(fleet: Fleet) -> None:
+    fleet.want("delivered")
+    fleet.want("undelivered")
+    delivered = fleet.lease("pi1", spool_seconds=100)
+    assert delivered is not None
+    while fleet.lease("pi1", spool_seconds=10_000):
+        pass
+    fleet.ask("SELECT heartbeat(%s::uuid[], '{}', '4 hours')", [delivered.lease_id], role="builder_pi1")
+    minutes = dict(fleet.ask("SELECT lease_id = %s, extract(epoch FROM expires_at - now()) / 60 FROM queue", delivered.lease_id))
+    assert minutes[True] > 200
+    assert 0 < minutes[False] <= 15
 
 
 def test_a_heartbeat_touches_no_other_builders_leases(fleet: Fleet) -> None:

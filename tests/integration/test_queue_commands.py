@@ -17,7 +17,6 @@ def settings(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     """fleet.yml, which lists three projects."""
     written = {
         "database": {role: fleet.database.conninfo(f"piwheels_{role}") for role in ("dispatcher", "reader")},
-        "targets": [str(BOOKWORM)],
         "projects": ["good", "bad", "idle"],
     }
     (tmp_path / "fleet.yml").write_text(yaml.safe_dump(written))

@@ -80,6 +80,7 @@ def test_a_service_killed_in_the_middle_of_a_build_is_one_killed_attempt_and_the
         child = building(state_dir)
         eventually(lambda: fleet.state(build_id) == "building")
         service.send_signal(signal.SIGKILL)
+        service.wait(10)
     # A sandbox dies with the service that started it; this child has none.
     psutil.Process(child).kill()
     assert (state_dir / "area" / "0").exists()
@@ -103,6 +104,7 @@ def test_a_service_killed_again_and_again_never_repeats_a_build_by_itself(fleet:
         with builder_process(state_dir, "sleep") as service:
             child = building(state_dir)
             service.send_signal(signal.SIGKILL)
+            service.wait(10)
         psutil.Process(child).kill()
     with builder_process(state_dir):
         eventually(lambda: attempts(fleet) == ["killed"] * 3)

@@ -167,7 +167,7 @@ def test_lists_and_depths(projects: Any, releases: Any, newest_first: int, wante
 )
 def test_settings_that_make_no_sense(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(BadInput, match=words):
-        Policy.of(FleetSettings(**{"database": {}, "targets": (), **settings}))
+        Policy.of(FleetSettings(**{"database": {}, **settings}))
 
 
 def test_a_choice_is_normalized() -> None:

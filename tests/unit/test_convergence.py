@@ -163,6 +163,27 @@ def test_a_dead_service_with_work_is_an_error_and_one_without_is_none() -> None:
     converge(idle)
 
 
+def test_a_builder_that_cannot_go_on_ends_the_run_and_says_why() -> None:
+    fleet = MadeUpFleet([a_batch("a")])
+    fleet.look = lambda: Sight(True, (), 1, 0, "3 MiB free")  # type: ignore[method-assign]
+    with pytest.raises(BuilderSilent, match="3 MiB free"):
+        converge(fleet, away=100)
+
+
+def test_a_builder_that_still_builds_is_waited_for_whatever_its_trouble() -> None:
+    fleet = MadeUpFleet([a_batch("a")])
+    looks = 0
+
+    def look() -> Sight:
+        nonlocal looks
+        looks += 1
+        return Sight(True, ("demo 1",), 0, 1, "the database is away") if looks < 200 else Sight(True)
+
+    fleet.look = look  # type: ignore[method-assign]
+    _, clock = converge(fleet, away=100)
+    assert clock.now > 100
+
+
 def test_a_service_that_comes_back_in_time_is_no_error() -> None:
     fleet = MadeUpFleet([a_batch("a")])
     fleet.alive = False

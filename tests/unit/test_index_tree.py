@@ -21,7 +21,7 @@ def test_a_page_is_written_once_with_its_gz(tmp_path: Path) -> None:
     assert (tmp_path / f"{PAGE}.gz").read_bytes()[4:8] == bytes(4)
 
 
-@pytest.mark.parametrize("damage", [b"", b"garbage", gzip.compress(b"older")])
+@pytest.mark.parametrize("damage", [b"", b"garbage", gzip.compress(b"older", mtime=0)])
 def test_a_gz_that_does_not_fit_is_written_again(tmp_path: Path, damage: bytes) -> None:
     with open_tree(tmp_path) as tree:
         tree.write({PAGE: b"one"})

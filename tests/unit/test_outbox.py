@@ -180,3 +180,11 @@ def test_a_wheel_outside_of_its_entry_is_none(outbox: Outbox, filename: str) -> 
 def test_an_attempt_survives_its_json() -> None:
     attempt = an_attempt(a_build(), error_line="\udcff NUL \0", log_tail=None)
     assert Attempt.from_json(attempt.to_json()) == attempt
+
+
+def test_recovery_removes_what_was_half_made_and_no_finished_environment(tmp_path: Path, outbox: Outbox) -> None:
+    for place in ("area/interrupted", "environments/.new-1", "environments/.old-2", "environments/0123456789abcdef"):
+        (tmp_path / place / "inner").mkdir(parents=True)
+    recover(tmp_path, Spool(tmp_path / "spool", builder_settings(tmp_path)), outbox)
+    assert [path.name for path in (tmp_path / "environments").iterdir()] == ["0123456789abcdef"]
+    assert list((tmp_path / "area").iterdir()) == []

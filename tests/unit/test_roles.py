@@ -47,6 +47,22 @@ def test_os_releases_are_the_ones_that_targets_know() -> None:
     assert load("index", "defaults", "main.yml")["index_os_releases"] == list(GLIBC)
 
 
+@pytest.mark.parametrize(
+    ("configured", "told"),
+    [
+        ("https://some@one:p%40ss@index.invalid:8443/root/simple/", "https://index.invalid:8443/root/simple"),
+        ("http://index.invalid/simple", "http://index.invalid/simple"),
+    ],
+)
+def test_clients_are_not_told_how_to_log_in_upstream(configured: str, told: str) -> None:
+    facts = [task.get("ansible.builtin.set_fact", {}) for task in load("index", "tasks", "configure.yml")]
+    (expression,) = [fact["index_upstream"] for fact in facts if "index_upstream" in fact]
+    command = [str(Path(sys.executable).with_name("ansible")), "-i", "localhost,", "-c", "local", "localhost", "-m", "debug"]
+    arguments = ["-a", json.dumps({"msg": expression}), "-e", json.dumps({"fleet_upstream": configured})]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert f'"msg": "{told}"' in done.stdout
+
+
 def test_an_interpreter_describes_a_target() -> None:
     script = ROOT / "roles/builder/files/describe.py"
     told = json.loads(subprocess.run([sys.executable, script], capture_output=True, check=True).stdout)

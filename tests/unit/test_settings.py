@@ -6,11 +6,9 @@ import pytest
 
 from piwheels_builder.errors import BadInput
 from piwheels_builder.settings import configuration_dir, load_builder, load_fleet
-from piwheels_builder.targets import Target
 
 FLEET = """
 database: {reader: "host=/run/fleet dbname=piwheels user=piwheels_reader"}
-targets: [cp311-armv7l-bookworm]
 projects: [docopt, "spidev==3.6"]
 """
 BUILDER = """
@@ -31,9 +29,15 @@ def written(directory: Path, name: str, text: str) -> Path:
 
 def test_fleet_settings(tmp_path: Path) -> None:
     settings = load_fleet(written(tmp_path, "fleet.yml", FLEET))
-    assert settings.targets == (Target("cp311", "armv7l", "bookworm"),)
+    assert settings.database["reader"].endswith("user=piwheels_reader")
     assert settings.projects == ("docopt", "spidev==3.6")
     assert settings.build_policy == "missing"
+
+
+@pytest.mark.parametrize("database", ["{reader: x}", "5", "[dispatcher]"])
+def test_a_role_without_a_connection_is_named(tmp_path: Path, database: str) -> None:
+    with pytest.raises(BadInput, match="no database connection for the dispatcher"):
+        load_fleet(written(tmp_path, "fleet.yml", f"database: {database}\n")).conninfo("dispatcher")
 
 
 def test_builder_settings(tmp_path: Path) -> None:
@@ -47,8 +51,7 @@ def test_builder_settings(tmp_path: Path) -> None:
         ("- a list", "one `name: value` a line"),
         ("{", "is not YAML"),
         (FLEET + "colour: red", "colour"),
-        ("targets: []", "database"),
-        (FLEET.replace("cp311-armv7l-bookworm", "cp311-vax-bookworm"), "vax"),
+        ("projects: []", "database"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:

@@ -44,7 +44,7 @@ def elf_header(machine: int, bits: int = 64, kind: int = 3) -> bytes:
 def test_an_honest_pure_wheel(tmp_path: Path) -> None:
     wheel = check_wheel(make_wheel(tmp_path), "Demo", "1", TARGET)
     assert (wheel.project, str(wheel.version), wheel.requires_python) == ("demo", "1.0", ">=3.8")
-    assert (wheel.glibc_floor, wheel.is_pure) == (None, True)
+    assert wheel.glibc_floor is None
     assert wheel.metadata.startswith(b"Metadata-Version")
     assert wheel.size == (tmp_path / wheel.filename).stat().st_size
 
@@ -52,7 +52,6 @@ def test_an_honest_pure_wheel(tmp_path: Path) -> None:
 def test_a_compiled_wheel_tells_what_glibc_it_needs(tmp_path: Path, library: bytes) -> None:
     wheel = check_wheel(make_wheel(tmp_path, tag="cp311-cp311-linux_x86_64", content={"a.so": library}), "demo", "1.0", TARGET)
     assert wheel.glibc_floor == "2.2"
-    assert not wheel.is_pure
 
 
 @pytest.mark.parametrize(
@@ -143,6 +142,7 @@ def lie(**changes: bytes | None) -> dict[str, bytes]:
         ({name.replace("demo-1.0.d", "other-1.0.d"): content for name, content in lie().items()}, "doesn't match"),
         (lie() | {"a.so": b"\x7fELF broken"}, "ELF"),
         (lie() | {"a": b"", "a/": b""}, "twice"),
+        (lie(METADATA=b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nRequires-Python: >=3\0\n"), "NUL"),
     ],
 )
 def test_lies_and_defects(tmp_path: Path, files: dict[str, bytes], reason: str) -> None:
@@ -259,9 +259,14 @@ def test_mutated_libraries_never_crash_it(tmp_path: Path, library: bytes) -> Non
         assert time.monotonic() - began < 5
 
 
-def test_the_wheels_of_this_very_python(tmp_path: Path) -> None:
+def test_the_wheels_of_this_very_python() -> None:
     """ensurepip's own wheels are wheels."""
-    bundled = list(Path(sys.base_prefix).glob("lib/python3*/ensurepip/_bundled/*.whl"))
+    # Debian takes them out of ensurepip, and keeps them there.
+    bundled = [
+        *Path(sys.base_prefix).glob("lib/python3*/ensurepip/_bundled/*.whl"),
+        *Path("/usr/share/python-wheels").glob("*.whl"),
+    ]
+    if not bundled:
+        pytest.skip("this Python brings no wheels: apt-get install python3-venv")
     for wheel in bundled:
-        assert inspect_wheel(wheel).is_pure
-    assert not list(tmp_path.iterdir())
+        assert inspect_wheel(wheel).glibc_floor is None

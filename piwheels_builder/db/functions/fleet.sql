@@ -6,6 +6,7 @@ DECLARE
     its_login text := 'builder_' || its_name;
     before    text;
     known     integer;
+    retargets boolean;
 BEGIN
     IF its_name !~ '^[a-z0-9]([a-z0-9.-]{0,50}[a-z0-9])?$' THEN
         RAISE EXCEPTION '% cannot name a builder: lower-case letters, digits, dots and dashes, at most 52', its_name
@@ -22,7 +23,13 @@ BEGIN
     RETURNING builder_id INTO known;
     DELETE FROM builder_target WHERE builder_id = known AND target_id <> ALL (its_targets);
     INSERT INTO builder_target SELECT known, unnest(its_targets) ON CONFLICT DO NOTHING;
-    RETURN before IS DISTINCT FROM (
+    -- A target is wanted as long as somebody builds for it.
+    UPDATE target SET wanted = NOT wanted
+    WHERE wanted <> EXISTS (
+        SELECT FROM builder_target JOIN builder USING (builder_id)
+        WHERE builder_target.target_id = target.target_id AND standing <> 'retired');
+    retargets := FOUND;
+    RETURN retargets OR before IS DISTINCT FROM (
         SELECT row_to_json(builder)::text || coalesce(array_agg(target_id ORDER BY target_id)::text, '')
         FROM builder LEFT JOIN builder_target USING (builder_id) WHERE name = its_name GROUP BY builder.*);
 END $$;

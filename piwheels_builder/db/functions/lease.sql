@@ -29,7 +29,7 @@ $$;
 
 -- Lease builds worth about budget_seconds to one builder, at most most_builds of them, for term. At least one where any fits. The
 -- rows are everything a builder needs to know; the same lease id stands on all of them. Several callers at once never get
--- the same build: what another one holds at this moment is passed over.
+-- the same build: what another one holds at this moment is passed over, and so is a release whose sdist is gone.
 CREATE OR REPLACE FUNCTION lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval)
 RETURNS TABLE (
     lease_id uuid, build_id bigint, expires_at timestamptz, estimate_seconds real,
@@ -55,9 +55,11 @@ BEGIN
         EXIT WHEN chosen IS NULL;
         UPDATE queue SET lease_id = new_id, builder_id = me.builder_id, expires_at = now() + term
         WHERE queue.build_id IN (
-            SELECT free.build_id FROM queue AS free
-            WHERE free.build_id = ANY (chosen) AND free.lease_id IS NULL
-            FOR UPDATE SKIP LOCKED);
+            SELECT free.build_id FROM queue AS free JOIN build USING (build_id)
+            -- Asked again, since it may have been leased and come back since it was chosen. Upstream may have dropped its sdist.
+            WHERE free.build_id = ANY (chosen) AND free.lease_id IS NULL AND free.held IS NULL AND free.not_before <= now()
+              AND EXISTS (SELECT FROM upstream_file WHERE upstream_file.release_id = build.release_id AND kind = 'sdist')
+            FOR UPDATE OF free SKIP LOCKED);
         EXIT WHEN FOUND;
         passed_over := passed_over || chosen;
     END LOOP;

@@ -11,8 +11,9 @@ BEGIN
     RETURN me;
 END $$;
 
--- The builder lives: the leases it says it still holds last another term, and the builds it says it began are building. A lease that
--- it holds no more (a spool lost with its disk, a batch it could not read) is not named, so it expires and is reclaimed.
+-- The builder lives: the leases it says it still holds last another term, and the builds it says it began are building. A lease
+-- that it does not name expires soon: its batch was never delivered, or was lost with the spool. One that is being delivered at
+-- this moment is named by the next heartbeat, long before.
 CREATE OR REPLACE FUNCTION heartbeat(leases_held uuid[], begun bigint[], term interval) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
@@ -21,6 +22,8 @@ BEGIN
     UPDATE builder SET last_seen_at = now() WHERE builder_id = me.builder_id;
     UPDATE queue SET expires_at = now() + least(term, interval '1 day')
     WHERE builder_id = me.builder_id AND lease_id = ANY (leases_held);
+    UPDATE queue SET expires_at = least(expires_at, now() + interval '15 minutes')
+    WHERE builder_id = me.builder_id AND lease_id <> ALL (leases_held);
     UPDATE build SET state = 'building', reason = 'began on ' || me.name
     FROM queue
     WHERE queue.build_id = build.build_id AND queue.builder_id = me.builder_id AND queue.lease_id = ANY (leases_held)

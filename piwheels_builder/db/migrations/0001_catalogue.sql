@@ -53,7 +53,7 @@ CREATE TABLE upstream_file (
 );
 CREATE INDEX upstream_file_release ON upstream_file (release_id);
 
--- The operator's word on a project (version null) or one release: skip it, or build it whatever the policy says.
+-- The operator's word on a project (version '') or one release: skip it, or build it whatever the policy says.
 CREATE TYPE instruction AS ENUM ('skip', 'force');
 CREATE TABLE operator_instruction (
     project     text NOT NULL,

@@ -25,7 +25,6 @@ CREATE TABLE target (
 CREATE TYPE builder_standing AS ENUM ('active', 'draining', 'paused', 'quarantined', 'retired');
 
 -- login is the database role the builder connects as (the name in its client certificate): its only identity here.
--- spool_seconds is its own estimate of what waits in its spool, told with every heartbeat.
 CREATE TABLE builder (
     builder_id      integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name            text NOT NULL UNIQUE,
