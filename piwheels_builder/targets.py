@@ -64,8 +64,8 @@ class Target:
         """Every tag a pip of this target installs (PEP 425, PEP 600)."""
         platforms = list(self._platforms())
         if self.python.startswith("pp"):
-            # PyPy names its ABI after its own release too (pypy39_pp73); what it accepts of it is looked up on the builder.
-            own = generic_tags(interpreter=self.python, abis=["none"], platforms=platforms)
+            # PyPy names its ABI after its own too: pp73 since 2019, in every release for 3.6 and newer.
+            own = generic_tags(interpreter=self.python, abis=[f"pypy{self.python[2:]}_pp73"], platforms=platforms)
         else:
             own = cpython_tags(self.python_version, abis=[self.python], platforms=platforms)
         pure = compatible_tags(self.python_version, interpreter=self.python, platforms=platforms)

@@ -37,6 +37,21 @@ def test_tags(tags: str, serves: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("tags", "serves"),
+    [
+        ("pp39-pypy39_pp73-linux_x86_64", True),
+        ("pp39-pypy39_pp73-manylinux_2_17_x86_64.manylinux2014_x86_64", True),
+        ("py3-none-any", True),
+        ("pp310-pypy310_pp73-linux_x86_64", False),
+        ("cp39-cp39-linux_x86_64", False),
+        ("cp38-abi3-linux_x86_64", False),
+    ],
+)
+def test_tags_of_pypy(tags: str, serves: bool) -> None:
+    assert Target("pp39", "x86_64", "bookworm").is_served_by(parse_tag(tags)) is serves
+
+
+@pytest.mark.parametrize(
     ("requires_python", "admits"),
     [
         (None, True),
