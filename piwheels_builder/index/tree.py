@@ -125,12 +125,13 @@ def _lock_workshop(workshops: Path) -> tuple[Path, int]:
     """A new directory and the lock on it, which ends with this process however that ends."""
     while True:
         workshop = Path(tempfile.mkdtemp(dir=workshops))
-        held = os.open(workshop, os.O_RDONLY | os.O_DIRECTORY)
-        fcntl.flock(held, fcntl.LOCK_EX)
-        # Another run may have taken it for abandoned between the first line and the third.
-        if workshop.exists():
-            return workshop, held
-        os.close(held)
+        # Another run may take it for abandoned, and remove it, until the lock is ours.
+        with suppress(FileNotFoundError):
+            held = os.open(workshop, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(held, fcntl.LOCK_EX)
+            if workshop.exists():
+                return workshop, held
+            os.close(held)
 
 
 def _remove_abandoned(workshops: Path) -> None:

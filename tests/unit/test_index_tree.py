@@ -1,6 +1,7 @@
 """Writing into the published tree, and cleaning up after runs that were killed."""
 
 import gzip
+import tempfile
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -53,3 +54,21 @@ def test_what_the_disk_refuses_has_a_name(tmp_path: Path) -> None:
     (tmp_path / "simple").write_text("a file where a directory belongs")
     with pytest.raises(StorageFault, match="nothing else was booked"), open_tree(tmp_path) as tree:
         tree.write({PAGE: b"one"})
+
+
+def test_a_workshop_that_is_taken_for_abandoned_before_its_lock_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = tempfile.mkdtemp
+    made: list[str] = []
+
+    def removed_at_first(*, dir: Path) -> str:  # noqa: A002 - mkdtemp's own name
+        made.append(make(dir=dir))
+        if len(made) == 1:
+            Path(made[0]).rmdir()
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", removed_at_first)
+    with open_tree(tmp_path) as tree:
+        assert tree.workshop == Path(made[1])
+        assert tree.workshop.is_dir()
