@@ -43,6 +43,8 @@ class Outcome(StrEnum):
     TIMEOUT = "timeout"
     STALLED = "stalled"
     LOG_FLOOD = "log_flood"
+    DISK_LIMIT = "disk_limit"
+    PROCESS_LIMIT = "process_limit"
     NO_WHEEL_MADE = "no_wheel_made"
     BAD_WHEEL = "bad_wheel"
     BAD_SDIST = "bad_sdist"

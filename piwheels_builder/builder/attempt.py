@@ -21,7 +21,11 @@ class BuiltWheel:
 
 @dataclass(frozen=True)
 class Attempt:
-    """``started_at`` is UTC, ``seconds`` wall time by the monotonic clock, ``peak_memory`` bytes. ``wheel`` exactly when built."""
+    """``started_at`` is UTC, ``seconds`` wall time by the monotonic clock, ``peak_memory`` bytes. ``wheel`` exactly when built.
+
+    ``mechanism`` names what ended a build that was stopped (docs/reference.md); ``missing`` the module, header, library, program
+    or requirement that the build lacked, where the outcome is about one.
+    """
 
     lease_id: UUID
     build_id: int
@@ -33,6 +37,8 @@ class Attempt:
     peak_memory: int | None = None
     error_line: str | None = None
     log_tail: str | None = None
+    mechanism: str | None = None
+    missing: str | None = None
     toolchain: str | None = None
     wheel: BuiltWheel | None = None
 

@@ -93,7 +93,14 @@ def build(
         wheel = _build_logged(bench, workshop.state_dir / "area" / attempt.directory_name)
         attempt = replace(attempt, wheel=BuiltWheel(wheel.filename, wheel.sha256, wheel.size))
     except BuildEnded as ended:
-        attempt = replace(attempt, outcome=ended.outcome, error_line=_one_line(ended.reason), log_tail=_tail(delivery))
+        attempt = replace(
+            attempt,
+            outcome=ended.outcome,
+            error_line=_one_line(ended.reason),
+            log_tail=_tail(delivery),
+            mechanism=ended.mechanism,
+            missing=ended.missing,
+        )
     seconds = time.monotonic() - bench.began
     return replace(attempt, seconds=seconds, peak_memory=bench.peak_memory, toolchain=bench.toolchain)
 
@@ -208,7 +215,8 @@ def _run_driver(bench: _Bench, log: BuildLog, area: Area, python: Interpreter, e
     bench.peak_memory = answer.peak_memory
     if ended.exit_code and not answer.asks:
         diagnosis = classify(log.text(since), ended, answer.failure)
-        raise BuildEnded(diagnosis.outcome, diagnosis.error_line)
+        mechanism = ended.stop.mechanism if ended.stop else None
+        raise BuildEnded(diagnosis.outcome, diagnosis.error_line, mechanism=mechanism, missing=diagnosis.missing)
     return answer
 
 

@@ -4,9 +4,11 @@ from piwheels_builder.states import Outcome
 
 
 class BuildEnded(Exception):
-    """The attempt ends with ``outcome``. ``reason`` is one line for people: the attempt's error line."""
+    """The attempt ends with ``outcome``. ``reason`` is one line for people: the attempt's error line; the rest as in Attempt."""
 
-    def __init__(self, outcome: Outcome, reason: str) -> None:
+    def __init__(self, outcome: Outcome, reason: str, *, mechanism: str | None = None, missing: str | None = None) -> None:
         super().__init__(reason)
         self.outcome = outcome
         self.reason = reason
+        self.mechanism = mechanism
+        self.missing = missing

@@ -86,7 +86,7 @@ class Environments:
             [os.fspath(python.executable), *how], environment={}, output=log, seconds=_COMPILE_SECONDS, output_bytes=2**20
         )
         # A package may hold files that are no Python of this version: then compileall ends with 1, and has done the rest.
-        if ended.stopped:
+        if ended.stop:
             raise BuildEnded(Outcome.BUILDER_FAULT, "compiling the build requirements to bytecode did not end")
 
     def _drop_unused(self) -> None:

@@ -38,7 +38,7 @@ class Answer:
 
     @property
     def asks(self) -> bool:
-        return self.ended.exit_code == driver.ASKS and self.requires is not None and not self.ended.stopped
+        return self.ended.exit_code == driver.ASKS and self.requires is not None and not self.ended.stop
 
 
 #: -u: what it prints stands in the log in the order in which it was printed.

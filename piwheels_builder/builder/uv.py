@@ -44,7 +44,7 @@ class Uv:
         environment = {**_inherited(), "UV_CACHE_DIR": os.fspath(self.cache), "UV_DEFAULT_INDEX": self.upstream or _pips_index()}
         command = [uv.find_uv_bin(), *arguments, "--no-config", "--no-python-downloads", "--no-progress", "--color", "never"]
         ended = self.runner(command, environment=environment, output=log, seconds=_SECONDS, output_bytes=_OUTPUT_BYTES)
-        if ended.stopped:
+        if ended.stop:
             raise BuildEnded(Outcome.NETWORK_AWAY, f"uv was not done after {_SECONDS} s")
         return ended.exit_code
 

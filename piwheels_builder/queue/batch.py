@@ -24,7 +24,7 @@ class Sdist:
 
 @dataclass(frozen=True)
 class LeasedBuild:
-    """One release for one target. ``version`` is canonical (PEP 440, trailing zeros stripped)."""
+    """One release for one target. ``version`` is canonical (PEP 440, trailing zeros stripped); ``memory_class`` as in the queue."""
 
     build_id: int
     project: str
@@ -32,6 +32,7 @@ class LeasedBuild:
     target: Target
     sdist: Sdist
     estimate_seconds: float
+    memory_class: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ def _build(fields: Mapping[str, Any]) -> LeasedBuild:
         target=Target(**fields["target"]),
         sdist=_sdist(fields["sdist"]),
         estimate_seconds=float(fields["estimate_seconds"]),
+        # A batch of an older version, still in a spool, has none.
+        memory_class=int(fields.get("memory_class", 0)),
     )
 
 

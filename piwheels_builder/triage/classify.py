@@ -14,7 +14,14 @@ _LONGEST_LINE = 1000
 _MOST_LINES = 5000
 #: The release's last words: what stands here decides before what stands anywhere else.
 _LAST_WORDS = 12
-_STOPPED = {"timeout": Outcome.TIMEOUT, "log_flood": Outcome.LOG_FLOOD, "stalled": Outcome.STALLED, "memory": Outcome.OUT_OF_MEMORY}
+_STOPPED = {
+    "timeout": Outcome.TIMEOUT,
+    "log_flood": Outcome.LOG_FLOOD,
+    "stalled": Outcome.STALLED,
+    "memory": Outcome.OUT_OF_MEMORY,
+    "disk": Outcome.DISK_LIMIT,
+    "processes": Outcome.PROCESS_LIMIT,
+}
 #: How bubblewrap and a shell say that the program was killed by signal 9: the kernel, out of memory, or the program itself.
 _KILLED_INSIDE = 128 + 9
 _SIGKILL = -9
@@ -24,16 +31,17 @@ _OURS = re.compile(r"\A(bwrap|setpriv|prlimit|setarch): ")
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """``error_line``: the one line of the log that says most."""
+    """``error_line``: the one line of the log that says most; ``missing`` as in Attempt."""
 
     outcome: Outcome
     error_line: str
+    missing: str | None = None
 
 
 def classify(log: str, ended: Ended, failure: str | None = None) -> Diagnosis:
     """``log`` is the text of this run; ``failure`` the exception that the driver ended with, as the driver says."""
-    if ended.stopped:
-        return Diagnosis(_STOPPED[ended.stopped], f"killed: {ended.stopped.replace('_', ' ')}")
+    if ended.stop:
+        return Diagnosis(_STOPPED[ended.stop.limit], f"killed: {ended.stop.limit.replace('_', ' ')} ({ended.stop.mechanism})")
     if ended.exit_code == _SIGKILL:
         return Diagnosis(Outcome.KILLED, "the sandbox was killed from outside")
     lines = [line[:_LONGEST_LINE].strip() for line in log.splitlines()[-_MOST_LINES:]]

@@ -7,7 +7,7 @@ import time
 import psutil
 import pytest
 
-from piwheels_builder.builder.process import Ended, run
+from piwheels_builder.builder.process import Ended, Stop, run
 
 
 def sh(script: str, output: io.BytesIO | None = None, seconds: float = 20, output_bytes: int = 10**6) -> Ended:
@@ -39,13 +39,13 @@ def test_nobody_is_there_to_answer() -> None:
 @pytest.mark.parametrize("script", ["sleep 60", "trap '' TERM; while :; do :; done", "exec >/dev/null 2>&1; sleep 60"])
 def test_the_time_limit(script: str) -> None:
     began = time.monotonic()
-    assert sh(script, seconds=0.3) == Ended(-9, "timeout")
+    assert sh(script, seconds=0.3) == Ended(-9, Stop("timeout", "wall clock"))
     assert time.monotonic() - began < 5
 
 
 def test_the_output_limit() -> None:
     output = io.BytesIO()
-    assert sh("yes", output, output_bytes=1000) == Ended(-9, "log_flood")
+    assert sh("yes", output, output_bytes=1000) == Ended(-9, Stop("log_flood", "log cap"))
     assert len(output.getvalue()) == 1000
 
 

@@ -14,7 +14,7 @@ from piwheels_builder.builder.ending import BuildEnded
 from piwheels_builder.builder.environment import Environments
 from piwheels_builder.builder.interpreter import describe
 from piwheels_builder.builder.log import BuildLog, plain
-from piwheels_builder.builder.process import Ended, Output
+from piwheels_builder.builder.process import Ended, Output, Watch
 from piwheels_builder.builder.resolution import FRESH, Resolution, Resolver, uv_failure
 from piwheels_builder.builder.trial import this_target
 from piwheels_builder.builder.uv import Uv
@@ -34,7 +34,14 @@ class Player:
     says: str = ""
 
     def __call__(
-        self, command: Sequence[str], *, environment: Mapping[str, str], output: Output, seconds: float, output_bytes: int
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        output: Output,
+        seconds: float,
+        output_bytes: int,
+        watch: Watch | None = None,
     ) -> Ended:
         assert seconds > 0 < output_bytes
         self.commands.append(command)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from piwheels_builder.builder.process import Ended
+from piwheels_builder.builder.process import Ended, Stop
 from piwheels_builder.states import Outcome
 from piwheels_builder.triage.classify import classify
 from piwheels_builder.triage.patterns import PATTERNS, Pattern
@@ -44,8 +44,8 @@ def test_the_last_words_count_more_than_what_was_overcome() -> None:
 @pytest.mark.parametrize(
     ("ended", "outcome"),
     [
-        (Ended(-9, "timeout"), Outcome.TIMEOUT),
-        (Ended(-9, "log_flood"), Outcome.LOG_FLOOD),
+        (Ended(-9, Stop("timeout", "wall clock")), Outcome.TIMEOUT),
+        (Ended(-9, Stop("log_flood", "log cap")), Outcome.LOG_FLOOD),
         (Ended(-9), Outcome.KILLED),
         (Ended(137), Outcome.OUT_OF_MEMORY),
         (Ended(1), Outcome.BUILD_ERROR),
