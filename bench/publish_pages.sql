@@ -21,14 +21,14 @@ SELECT release_id, target_id, 'published', 'measured' FROM release, target;
 
 -- name: add_attempts()!
 -- One for each build.
-INSERT INTO attempt (build_id, lease_id, builder_id, outcome, started_at, seconds)
-SELECT build_id, gen_random_uuid(), builder_id, 'built', now(), 1 FROM build, builder;
+INSERT INTO attempt (build_id, project_id, lease_id, builder_id, outcome, started_at, seconds)
+SELECT build_id, project_id, gen_random_uuid(), builder_id, 'built', now(), 1 FROM build JOIN release USING (release_id), builder;
 
 -- name: add_wheels()!
 -- One for each build, as if published.
 INSERT INTO wheel (build_id, attempt_id, filename, sha256, size, requires_python, metadata_sha256, published_at)
 SELECT build_id, attempt_id, name || '-' || spelling || '-py3-none-any.whl', repeat('b', 64), 1000, '>=3.8', repeat('c', 64), now()
-FROM attempt JOIN build USING (build_id) JOIN release USING (release_id) JOIN project USING (project_id);
+FROM attempt JOIN build USING (build_id) JOIN release USING (release_id) JOIN project ON project.project_id = release.project_id;
 
 -- name: make_pages_due()!
 -- All pages.

@@ -30,10 +30,10 @@ SELECT release_id, target_id,
 FROM release, target;
 
 -- name: fill_attempts(releases)!
-INSERT INTO attempt (build_id, lease_id, builder_id, outcome, started_at, seconds, log_tail)
-SELECT build_id, gen_random_uuid(), 1, (CASE state WHEN 'failed' THEN 'build_error' ELSE 'built' END)::outcome,
+INSERT INTO attempt (build_id, project_id, lease_id, builder_id, outcome, started_at, seconds, log_tail)
+SELECT build_id, project_id, gen_random_uuid(), 1, (CASE state WHEN 'failed' THEN 'build_error' ELSE 'built' END)::outcome,
        now() - interval '1 day', 1 + random() * 100, 'size ' || :releases
-FROM build WHERE state <> 'pending';
+FROM build JOIN release USING (release_id) WHERE state <> 'pending';
 
 -- name: fill_wheels(releases)!
 INSERT INTO wheel (build_id, attempt_id, filename, sha256, size, published_at)

@@ -8,7 +8,8 @@ module: version_batch
 short_description: Lease batches of builds to builders, or give them back
 description:
   - With O(state=leased), gives every hungry builder a batch, in one call and one transaction; expired leases are taken back
-    first. Batches are sized in estimated seconds of work and shrink as the queue empties.
+    first. Batches are sized in estimated seconds of work and shrink as the queue empties. A builder, or the whole fleet, whose
+    rate of failure has left its history is paused before anything is leased, with a warning.
   - With O(state=released), gives leases back whose batches could not be delivered.
   - With O(state=held), tells what is leased to O(builders), so that what a run that died did not deliver can be delivered.
   - With O(state=counted), only tells what there is to do.
@@ -96,7 +97,15 @@ totals:
   description: Unfinished builds by what holds them up, after this call.
   returned: always
   type: dict
-  sample: {leasable: 12, leased: 30, waiting: 4, held: 0, delayed: 0, unpublished: 2}
+  sample: {leasable: 12, leased: 30, waiting: 4, held: 0, delayed: 0, too_large: 0, unpublished: 2}
+paused:
+  description: Why builders are paused, by their names; of O(builders) where that is given.
+  returned: always
+  type: dict
+stopped:
+  description: Why nobody is given the work that is left; nothing where somebody is, or no work is left, or nobody paused.
+  returned: always
+  type: str
 """
 
 import json
@@ -111,7 +120,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 try:
     from piwheels_builder.db.connect import Connection, connected
     from piwheels_builder.errors import BadInput, FleetError
-    from piwheels_builder.queue import leasing
+    from piwheels_builder.queue import breaker, leasing
     from piwheels_builder.queue.batch import Batch
     from piwheels_builder.queue.plan import hungry
 except ImportError:
@@ -145,6 +154,8 @@ def main() -> None:
                 connection.rollback()
     except FleetError as error:
         module.fail_json(msg=str(error))
+    for warning in result.pop("warnings"):
+        module.warn(warning)
     if not module._diff:
         result.pop("diff")
     module.exit_json(**result)
@@ -152,7 +163,7 @@ def main() -> None:
 
 def act(connection: Connection, params: dict[str, Any]) -> dict[str, Any]:
     """One of the states, inside the caller's transaction."""
-    result: dict[str, Any] = {"changed": False, "diff": {"before": "", "after": ""}}
+    result: dict[str, Any] = {"changed": False, "warnings": [], "diff": {"before": "", "after": ""}}
     if params["state"] == "leased":
         result.update(lease(connection, params))
     elif params["state"] == "released":
@@ -160,20 +171,26 @@ def act(connection: Connection, params: dict[str, Any]) -> dict[str, Any]:
         result.update(changed=released > 0, released=released)
     elif params["state"] == "held":
         result["held"] = [json.loads(batch.to_json()) for batch in leasing.held_batches(connection, params["builders"])]
+    everybody = leasing.builder_loads(connection)
     loads = leasing.builder_loads(connection, params["builders"])
+    result["paused"] = {load.name: load.standing_reason for load in loads if load.standing == "paused"}
     result["hungry"] = [load.name for load in hungry(loads, params["spool_seconds"])]
     result["waiting"] = [load.name for load in loads if load.wheels_waiting]
-    result["totals"] = asdict(leasing.queue_totals(connection))
+    totals = leasing.queue_totals(connection)
+    result["totals"] = asdict(totals)
+    result["stopped"] = breaker.why_stopped(breaker.fleet_pause(connection), everybody) if totals.to_hand_out else None
     return result
 
 
 def lease(connection: Connection, params: dict[str, Any]) -> dict[str, Any]:
     term = timedelta(seconds=params["lease_seconds"])
     reclaimed, woken = leasing.tend(connection, term)
+    trips = breaker.trip_breaker(connection)
     loads = leasing.builder_loads(connection, params["builders"])
     batches = leasing.lease_batches(connection, loads, params["spool_seconds"], term)
     return {
-        "changed": bool(batches or reclaimed or woken),
+        "changed": bool(batches or reclaimed or woken or trips),
+        "warnings": [f"{trip}; `piwheels-builder failures` shows what fails" for trip in trips],
         "reclaimed": reclaimed,
         "batches": {batch.builder: json.loads(batch.to_json()) for batch in batches},
         "diff": {"before": "", "after": "".join(map(listing, batches))},

@@ -6,6 +6,7 @@ database is away everything waits in the outbox.
 
 import logging
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,21 @@ _BAD_DATA = ("22", "23")
 
 
 class Recorder:
-    """Speaks for one builder. Used by one thread; the two public attributes are for others to read."""
+    """Speaks for one builder. Used by one thread; the two public attributes are for others to read.
 
-    def __init__(self, settings: BuilderSettings, spool: Spool, outbox: Outbox, *, first_pause: float = FIRST_PAUSE) -> None:
+    ``has_room`` is asked before each heartbeat: while it says no, the builder is given nothing more.
+    """
+
+    def __init__(
+        self,
+        settings: BuilderSettings,
+        spool: Spool,
+        outbox: Outbox,
+        *,
+        first_pause: float = FIRST_PAUSE,
+        has_room: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._has_room = has_room
         self._settings = settings
         self._spool = spool
         self._outbox = outbox
@@ -99,7 +112,13 @@ class Recorder:
     def _say_alive(self, connection: Connection) -> None:
         leases, begun = self._spool.held()
         with translated_errors():
-            _queries.say_alive(connection, held=list(map(str, leases)), begun=begun, term_seconds=self._settings.lease_seconds)
+            _queries.say_alive(
+                connection,
+                held=list(map(str, leases)),
+                begun=begun,
+                term_seconds=self._settings.lease_seconds,
+                has_room=self._has_room(),
+            )
 
     def _record(self, connection: Connection, entry: Entry) -> None:
         try:
@@ -127,6 +146,7 @@ class Recorder:
         self._spool.end(entry.name)
 
     def _forget_settled(self, connection: Connection) -> None:
+        self._outbox.clear_dropped()
         kept = {entry.name: entry for entry in self._outbox.entries() if entry.recorded}
         if not kept:
             return
@@ -137,12 +157,14 @@ class Recorder:
             self._drop(kept[f"{lease_id}-{build_id}"])
 
     def _drop(self, entry: Entry) -> None:
-        # The finished mark first: between the two steps the build must not look like one still to do.
-        try:
-            self._spool.finish(entry.name)
-        except OSError as error:
-            # A full disk must not keep us from making room: at worst it is built once more, and the database knows it already.
-            log.warning("%s: no finished mark: %s", entry.name, error)
+        # The finished mark first: until the entry is gone the build must not look like one still to do. The begun mark has gone
+        # already, unless the disk refused just after the entry was marked as recorded.
+        for step in (self._spool.finish, self._spool.end):
+            try:
+                step(entry.name)
+            except OSError as error:
+                # A full disk must not keep us from making room: at worst it is built again, and the database knows it already.
+                log.warning("%s: its marks are not as they should be: %s", entry.name, error)
         self._outbox.drop(entry)
 
 
@@ -163,6 +185,8 @@ def _record(connection: Connection, attempt: Attempt) -> str:
             wheel_filename=wheel and wheel.filename,
             wheel_sha256=wheel and wheel.sha256,
             wheel_size=wheel and wheel.size,
+            mechanism=storable(attempt.mechanism),
+            missing=storable(attempt.missing),
         )
     return str(answer)
 

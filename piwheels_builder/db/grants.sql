@@ -13,7 +13,9 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public TO piwheels_dispatcher;
 GRANT INSERT, UPDATE ON project, release TO piwheels_dispatcher;
 GRANT INSERT, UPDATE, DELETE ON upstream_file, operator_instruction, opt_out TO piwheels_dispatcher;
 GRANT EXECUTE ON FUNCTION want_build, skip_build, requeue_build, lease_batch, release_lease, reclaim_leases, wake_orphans,
-    page_changed     TO piwheels_dispatcher;
+    page_changed, requeue_failures, trip_breaker, pause_dispatch, resume_dispatch TO piwheels_dispatcher;
+-- What asks, and changes nothing, runs with the caller's own rights.
+GRANT EXECUTE ON FUNCTION failed_builds TO piwheels_dispatcher, piwheels_reader;
 
 -- builder: says that it lives and how its attempts ended. Reads no table at all.
 GRANT EXECUTE ON FUNCTION heartbeat, record_attempt, settled TO piwheels_builder;

@@ -45,6 +45,8 @@ CREATE TYPE public.outcome AS ENUM (
     'timeout',
     'stalled',
     'log_flood',
+    'disk_limit',
+    'process_limit',
     'no_wheel_made',
     'bad_wheel',
     'bad_sdist',
@@ -75,6 +77,11 @@ BEGIN
     PERFORM wake_siblings(its_build);
     RETURN true;
 END $$;
+CREATE FUNCTION public.breaker_limit(usual real, weight real, margin real, several real) RETURNS real
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT (usual + greatest(4 * sqrt(usual * greatest(1 - usual, 0) * weight / (2 - weight) / several), margin))::real
+$$;
 CREATE FUNCTION public.check_build_transition() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -86,6 +93,13 @@ BEGIN
     NEW.changed_at := now();
     RETURN NEW;
 END $$;
+CREATE FUNCTION public.class_needed(peak bigint, class_before smallint, ran_out boolean, of_target smallint) RETURNS smallint
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT least(
+        greatest((SELECT count(*) FROM memory_limit WHERE peak > 0.8 * bytes), CASE WHEN ran_out THEN class_before + 1 ELSE 0 END),
+        coalesce(largest_class(of_target), 2))::smallint
+$$;
 CREATE FUNCTION public.enqueue(wanted_build bigint, its_priority integer, guess_seconds real, leader bigint DEFAULT NULL::bigint) RETURNS void
     LANGUAGE sql
     AS $$
@@ -99,30 +113,83 @@ CREATE FUNCTION public.expected_cost(wanted_build bigint, guess_seconds real, OU
     LANGUAGE sql STABLE
     AS $$
     WITH past AS (
-        SELECT attempt.seconds, attempt.outcome, builder.memory_class
+        SELECT newest.seconds, class_needed(newest.peak_memory, newest.memory_class, blame = 'memory', build.target_id) AS class
         FROM build
-        JOIN release mine USING (release_id)
-        JOIN release other ON other.project_id = mine.project_id
-        JOIN build earlier ON earlier.release_id = other.release_id
-        JOIN attempt ON attempt.build_id = earlier.build_id
-        JOIN builder ON builder.builder_id = attempt.builder_id
-        JOIN outcome_meaning ON outcome_meaning.outcome = attempt.outcome AND blame <> 'infrastructure'
+        JOIN release USING (release_id)
+        CROSS JOIN LATERAL (
+            SELECT * FROM attempt WHERE attempt.project_id = release.project_id ORDER BY attempt_id DESC LIMIT 10
+        ) AS newest
+        JOIN outcome_meaning ON outcome_meaning.outcome = newest.outcome AND blame <> 'infrastructure'
         WHERE build.build_id = wanted_build
-        ORDER BY attempt.attempt_id DESC
+        ORDER BY newest.attempt_id DESC
         LIMIT 5
     )
     SELECT greatest(coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY past.seconds), guess_seconds), 0.1)::real,
-           least(coalesce(max(past.memory_class + 1) FILTER (WHERE past.outcome = 'out_of_memory'), 0), 2)::smallint
+           coalesce(max(past.class), 0)::smallint
     FROM past
 $$;
-CREATE FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval) RETURNS void
+CREATE FUNCTION public.failed_builds(its_outcome public.outcome, its_missing text, its_toolchain text, its_target text, its_builder text, its_text text) RETURNS TABLE(build_id bigint, release_id bigint, target_id smallint, attempt_id bigint, outcome public.outcome, blame public.blame, missing text, toolchain text, error_line text, seconds real, peak_memory bigint, memory_class smallint)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT build.build_id, build.release_id, build.target_id, attempt.attempt_id, attempt.outcome, outcome_meaning.blame,
+           attempt.missing, attempt.toolchain, attempt.error_line, attempt.seconds, attempt.peak_memory, attempt.memory_class
+    FROM attempt
+    JOIN build USING (build_id)
+    JOIN target USING (target_id)
+    JOIN builder USING (builder_id)
+    JOIN outcome_meaning USING (outcome)
+    WHERE (its_outcome IS NULL OR attempt.outcome = its_outcome)
+      AND (its_missing IS NULL OR attempt.missing LIKE its_missing)
+      AND (its_toolchain IS NULL OR EXISTS (
+          SELECT FROM unnest(string_to_array(attempt.toolchain, '; ')) AS part WHERE part LIKE its_toolchain))
+      AND (its_target IS NULL OR target.python || '-' || target.architecture || '-' || target.os_release LIKE its_target)
+      AND (its_builder IS NULL OR builder.name LIKE its_builder)
+      AND (its_text IS NULL OR strpos(lower(attempt.error_line), lower(its_text)) > 0)
+      AND (build.state = 'failed'
+           OR build.state = 'pending' AND EXISTS (SELECT FROM queue WHERE queue.build_id = build.build_id AND held IS NOT NULL))
+      AND NOT EXISTS (
+          SELECT FROM attempt AS later WHERE later.build_id = attempt.build_id AND later.attempt_id > attempt.attempt_id)
+$$;
+CREATE FUNCTION public.failures_limit(usual real, several real DEFAULT 1) RETURNS real
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT breaker_limit(greatest(usual, 0.1)::real, 0.05::real, CASE WHEN several > 1 THEN 0.2 ELSE 0.35 END::real, several)
+$$;
+CREATE FUNCTION public.faults_limit(usual real, several real DEFAULT 1) RETURNS real
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT breaker_limit(least(greatest(usual, 0.1), 0.3)::real, 0.1::real, 0.3::real, several)
+$$;
+CREATE FUNCTION public.fleet_alarm() RETURNS text
+    LANGUAGE sql STABLE
+    AS $$
+    WITH known AS (
+        SELECT stream.place, priority, stream.now, stream.usual, least(stream.seen, 500)::real AS weight
+        FROM builder
+        JOIN builder_health USING (builder_id)
+        CROSS JOIN LATERAL (VALUES
+            (1, faults_now, faults_usual, faults_seen, 5), (2, failures_now, failures_usual, failures_seen, 10)
+        ) AS stream (place, now, usual, seen, enough)
+        WHERE standing = 'active' AND seen >= enough AND builder_id NOT IN (SELECT builder_id FROM builder_alarm)
+    ), mean AS (
+        SELECT place, (sum(weight * now) / sum(weight))::real AS now, (sum(weight * usual) / sum(weight))::real AS usual,
+               (sum(weight) ^ 2 / sum(weight * weight))::real AS several, count(*) AS builders
+        FROM known GROUP BY place, priority HAVING count(*) > 1
+    )
+    SELECT format('on %s builders together %s %% of the latest attempts %s, usually %s %%', builders, round(100 * now),
+                  CASE place WHEN 1 THEN 'ended by faults of builders or network' ELSE 'failed' END, round(100 * usual))
+    FROM mean
+    WHERE now > CASE place WHEN 1 THEN faults_limit(usual, several) ELSE failures_limit(usual, several) END
+    ORDER BY place LIMIT 1
+$$;
+CREATE FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval, room boolean DEFAULT true) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
 DECLARE
     me builder := my_builder();
 BEGIN
-    UPDATE builder SET last_seen_at = now() WHERE builder_id = me.builder_id;
+    UPDATE builder SET last_seen_at = now(), has_room = room WHERE builder_id = me.builder_id;
     UPDATE queue SET expires_at = now() + least(term, interval '1 day')
     WHERE builder_id = me.builder_id AND lease_id = ANY (leases_held);
     UPDATE queue SET expires_at = least(expires_at, now() + interval '15 minutes')
@@ -132,7 +199,13 @@ BEGIN
     WHERE queue.build_id = build.build_id AND queue.builder_id = me.builder_id AND queue.lease_id = ANY (leases_held)
       AND build.build_id = ANY (begun) AND build.state = 'leased';
 END $$;
-CREATE FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) RETURNS TABLE(lease_id uuid, build_id bigint, expires_at timestamp with time zone, estimate_seconds real, project text, version text, python text, architecture text, os_release text, filename text, url text, sha256 text, size bigint, upload_time timestamp with time zone)
+CREATE FUNCTION public.largest_class(of_target smallint) RETURNS smallint
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT max(memory_class) FROM builder_target JOIN builder USING (builder_id)
+    WHERE target_id = of_target AND standing <> 'retired'
+$$;
+CREATE FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) RETURNS TABLE(lease_id uuid, build_id bigint, expires_at timestamp with time zone, estimate_seconds real, memory_class smallint, project text, version text, python text, architecture text, os_release text, filename text, url text, sha256 text, size bigint, upload_time timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
@@ -146,7 +219,7 @@ BEGIN
     SELECT * INTO me FROM builder WHERE name = to_builder;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'no builder is called %', to_builder USING ERRCODE = 'no_data_found';
-    ELSIF me.standing <> 'active' THEN
+    ELSIF me.standing <> 'active' OR NOT me.has_room OR EXISTS (SELECT FROM dispatch_pause) THEN
         RETURN;
     END IF;
     LOOP
@@ -165,7 +238,7 @@ BEGIN
     UPDATE build SET state = 'leased', reason = 'leased to ' || me.name
     FROM queue WHERE queue.build_id = ANY (chosen) AND queue.lease_id = new_id AND build.build_id = queue.build_id;
     RETURN QUERY
-    SELECT new_id, queue.build_id, queue.expires_at, queue.estimate_seconds,
+    SELECT new_id, queue.build_id, queue.expires_at, queue.estimate_seconds, queue.memory_class,
            project.name, release.version, target.python, target.architecture, target.os_release,
            sdist.filename, sdist.url, sdist.sha256, sdist.size, sdist.upload_time
     FROM unnest(chosen) WITH ORDINALITY AS line (build_id, place)
@@ -195,10 +268,18 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    UPDATE build SET state = 'pending', reason = 'its wheel was lost with the outbox' WHERE build_id = its_build;
+    UPDATE build SET state = 'pending', reason = 'its wheel was lost or damaged before it could be published' WHERE build_id = its_build;
     PERFORM enqueue(its_build, 1, 60);
+    UPDATE queue SET held = format('its wheel was lost or damaged %s times before it could be published', losses)
+    FROM (SELECT count(*) AS losses FROM wheel WHERE build_id = its_build AND lost_at > now() - interval '7 days') AS past
+    WHERE queue.build_id = its_build AND losses >= 3;
     RETURN true;
 END $$;
+CREATE FUNCTION public.moved(average real, weight real, event boolean, counts boolean) RETURNS real
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT CASE WHEN counts THEN greatest(average + weight * (event::integer - average), 0.000001) ELSE average END::real
+$$;
 CREATE TABLE public.builder (
     builder_id integer NOT NULL,
     name text NOT NULL,
@@ -208,6 +289,7 @@ CREATE TABLE public.builder (
     standing public.builder_standing DEFAULT 'active'::public.builder_standing NOT NULL,
     standing_reason text,
     last_seen_at timestamp with time zone,
+    has_room boolean DEFAULT true NOT NULL,
     CONSTRAINT memory_class_is_known CHECK (((memory_class >= 0) AND (memory_class <= 2)))
 );
 COMMENT ON COLUMN public.builder.memory_class IS '0: up to 1 GiB of memory, 1: up to 4 GiB, 2: more';
@@ -251,6 +333,36 @@ CREATE FUNCTION public.next_builds(for_builder public.builder, budget_seconds re
     SELECT array_agg(build_id ORDER BY place)
     FROM ranked WHERE place <= most_builds AND (place = 1 OR seconds_before < budget_seconds)
 $$;
+CREATE FUNCTION public.note_health(its_builder integer, its_priority smallint, its_project integer, its_outcome public.outcome, whose public.blame, again boolean) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    fault   boolean := whose = 'infrastructure';
+    failure boolean := whose IN ('release', 'memory');
+    own     boolean := fault AND its_outcome <> 'sdist_unavailable';
+BEGIN
+    UPDATE builder_health AS health SET
+        faults_now = moved(faults_now, 0.1::real, fault, news.of_faults),
+        faults_usual = moved(faults_usual, 0.002::real, fault, news.of_faults AND faults_now <= faults_limit(faults_usual)),
+        faults_seen = faults_seen + news.of_faults::integer,
+        failures_now = moved(failures_now, 0.05::real, failure, news.of_failures),
+        failures_usual = moved(failures_usual, 0.002::real, failure,
+                               news.of_failures AND failures_now <= failures_limit(failures_usual)),
+        failures_seen = failures_seen + news.of_failures::integer,
+        recent_projects = CASE WHEN news.of_project THEN (its_project || recent_projects)[1:20] ELSE recent_projects END
+    FROM (
+        SELECT NOT fault OR NOT again AND (own OR fresh) AS of_faults, NOT fault AND NOT again AND fresh AS of_failures,
+               NOT own AND NOT again AND fresh AS of_project
+        FROM (
+            SELECT its_project <> ALL (recent_projects) AS fresh
+            FROM builder_health WHERE builder_id = its_builder AND priority = its_priority) AS seen
+    ) AS news
+    WHERE health.builder_id = its_builder AND health.priority = its_priority;
+    IF NOT FOUND THEN
+        INSERT INTO builder_health (builder_id, priority) VALUES (its_builder, its_priority);
+        PERFORM note_health(its_builder, its_priority, its_project, its_outcome, whose, again);
+    END IF;
+END $$;
 CREATE FUNCTION public.page_changed(its_project integer) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -264,6 +376,18 @@ CREATE FUNCTION public.page_written(its_project integer, seen_changes bigint) RE
     AS $$
     DELETE FROM page_due WHERE project_id = its_project AND changes = seen_changes
 $$;
+CREATE FUNCTION public.pause_dispatch(its_name text, why text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    IF its_name IS NULL THEN
+        INSERT INTO dispatch_pause (reason, by_whom) VALUES (why, session_user) ON CONFLICT DO NOTHING;
+    ELSE
+        UPDATE builder SET standing = 'paused', standing_reason = why WHERE name = its_name AND standing = 'active';
+    END IF;
+    RETURN FOUND;
+END $$;
 CREATE FUNCTION public.publish_wheel(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint, its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -309,15 +433,17 @@ CREATE FUNCTION public.reclaim_leases(term interval) RETURNS integer
     )
     SELECT count(*)::integer FROM told
 $$;
-CREATE FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint) RETURNS text
+CREATE FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint, its_mechanism text DEFAULT NULL::text, its_missing text DEFAULT NULL::text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
 DECLARE
-    me         builder := my_builder();
-    leased     queue;
-    whose      blame;
-    attempt_no bigint;
+    me          builder := my_builder();
+    leased      queue;
+    whose       blame;
+    its_project integer;
+    again       boolean;
+    attempt_no  bigint;
 BEGIN
     SELECT * INTO leased FROM queue
     WHERE build_id = of_build AND lease_id = of_lease AND builder_id = me.builder_id
@@ -329,17 +455,25 @@ BEGIN
     ELSIF (its_outcome = 'built') <> (wheel_filename IS NOT NULL) THEN
         RAISE EXCEPTION 'a wheel comes with the outcome built, and only with it' USING ERRCODE = 'check_violation';
     END IF;
-    INSERT INTO attempt (build_id, lease_id, builder_id, outcome, started_at, seconds, peak_memory, error_line, log_tail, toolchain)
-    VALUES (of_build, of_lease, me.builder_id, its_outcome, its_start, its_seconds, its_peak_memory,
-            left(its_error_line, 1000), right(its_log_tail, 20000), left(its_toolchain, 1000))
-    RETURNING attempt_id INTO attempt_no;
     SELECT blame INTO STRICT whose FROM outcome_meaning WHERE outcome = its_outcome;
+    SELECT project_id INTO STRICT its_project FROM build JOIN release USING (release_id) WHERE build_id = of_build;
+    again := whose <> 'none' AND EXISTS (
+        SELECT FROM attempt JOIN outcome_meaning USING (outcome) WHERE build_id = of_build AND blame = whose);
+    INSERT INTO attempt (
+        build_id, project_id, lease_id, builder_id, memory_class, outcome, started_at, seconds, peak_memory,
+        error_line, log_tail, toolchain, mechanism, missing)
+    VALUES (
+        of_build, its_project, of_lease, me.builder_id, leased.memory_class, its_outcome, its_start, its_seconds, its_peak_memory,
+        left(its_error_line, 1000), right(its_log_tail, 20000), left(its_toolchain, 1000), left(its_mechanism, 100),
+        left(its_missing, 300))
+    RETURNING attempt_id INTO attempt_no;
+    PERFORM note_health(me.builder_id, leased.priority, its_project, its_outcome, whose, again);
     IF whose = 'none' THEN
         INSERT INTO wheel (build_id, attempt_id, filename, sha256, size)
         VALUES (of_build, attempt_no, wheel_filename, wheel_sha256, wheel_size);
         UPDATE build SET state = 'built', reason = 'built by ' || me.name WHERE build_id = of_build;
         DELETE FROM queue WHERE build_id = of_build;
-    ELSIF whose = 'infrastructure' OR (whose = 'memory' AND leased.memory_class < 2) THEN
+    ELSIF whose = 'infrastructure' OR (whose = 'memory' AND leased.memory_class < largest_class(leased.target_id)) THEN
         PERFORM retry_build(of_build, its_outcome, whose = 'memory');
     ELSE
         UPDATE build SET state = 'failed', reason = its_outcome::text WHERE build_id = of_build;
@@ -428,6 +562,55 @@ BEGIN
     PERFORM enqueue(wanted_build, its_priority, 60);
     RETURN true;
 END $$;
+CREATE FUNCTION public.requeue_failures(why text, its_outcome public.outcome, its_missing text, its_toolchain text, its_target text, its_builder text, its_text text) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    wanted bigint[];
+BEGIN
+    SELECT array_agg(build_id) INTO wanted
+    FROM failed_builds(its_outcome, its_missing, its_toolchain, its_target, its_builder, its_text);
+    UPDATE queue SET held = NULL, not_before = '-infinity', queued_at = now() WHERE build_id = ANY (wanted) AND held IS NOT NULL;
+    WITH asked AS (
+        UPDATE build SET state = 'pending', reason = why WHERE build_id = ANY (wanted) AND state = 'failed'
+        RETURNING build_id, release_id, target_id
+    ), led AS (
+        SELECT asked.*, first_value(build_id) OVER (PARTITION BY release_id ORDER BY os_release.age, abi_order, build_id) AS leader
+        FROM asked JOIN target USING (target_id) JOIN os_release USING (os_release)
+    ), last AS (
+        SELECT DISTINCT ON (build_id) attempt.*, blame FROM attempt JOIN outcome_meaning USING (outcome)
+        WHERE build_id = ANY (wanted) ORDER BY build_id, attempt_id DESC
+    )
+    INSERT INTO queue (build_id, target_id, memory_class, priority, estimate_seconds, waits_for)
+    SELECT build_id, target_id, class_needed(peak_memory, memory_class, blame = 'memory', target_id),
+           CASE newest_first WHEN 1 THEN 1 ELSE 2 END, greatest(seconds, 0.1), nullif(leader, build_id)
+    FROM led JOIN last USING (build_id) JOIN release USING (release_id)
+    ON CONFLICT DO NOTHING;
+    RETURN coalesce(cardinality(wanted), 0);
+END $$;
+CREATE FUNCTION public.resume_dispatch(its_name text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    resumed integer[];
+    paused  boolean;
+BEGIN
+    IF its_name IS NULL THEN
+        DELETE FROM dispatch_pause;
+        paused := FOUND;
+        SELECT array_agg(builder_id) INTO resumed FROM builder WHERE paused AND standing = 'active';
+    ELSE
+        UPDATE builder SET standing = 'active', standing_reason = NULL WHERE name = its_name AND standing = 'paused'
+        RETURNING ARRAY[builder_id] INTO resumed;
+        paused := FOUND;
+    END IF;
+    UPDATE builder_health
+    SET faults_usual = faults_now, faults_seen = 0, failures_usual = failures_now, failures_seen = 0, recent_projects = '{}'
+    WHERE builder_id = ANY (resumed);
+    RETURN paused;
+END $$;
 CREATE FUNCTION public.retry_build(its_build bigint, fault public.outcome, larger boolean) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -474,6 +657,35 @@ BEGIN
     PERFORM wake_siblings(unwanted);
     RETURN true;
 END $$;
+CREATE FUNCTION public.trip_breaker() RETURNS TABLE(builder text, reason text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    alarmed  integer;
+    active   integer;
+    everyone text;
+BEGIN
+    IF EXISTS (SELECT FROM dispatch_pause) THEN
+        RETURN;
+    END IF;
+    SELECT count(*) INTO alarmed FROM builder_alarm;
+    SELECT count(*) INTO active FROM builder WHERE standing = 'active';
+    everyone := CASE WHEN alarmed > 1 AND 2 * alarmed > active
+        THEN format('%s of %s builders left their history at once; on %s, %s', alarmed, active,
+                    (SELECT name FROM builder_alarm ORDER BY name LIMIT 1), (SELECT reason FROM builder_alarm ORDER BY name LIMIT 1))
+        ELSE fleet_alarm() END;
+    IF everyone IS NOT NULL THEN
+        INSERT INTO dispatch_pause (reason, by_whom) VALUES (everyone, 'the breaker') ON CONFLICT DO NOTHING;
+        RETURN QUERY SELECT NULL::text, everyone;
+    ELSE
+        RETURN QUERY
+        UPDATE builder SET standing = 'paused', standing_reason = 'the breaker: ' || builder_alarm.reason
+        FROM builder_alarm WHERE builder_alarm.builder_id = builder.builder_id AND builder.standing = 'active'
+        RETURNING builder.name, builder.standing_reason;
+    END IF;
+END $$;
 CREATE FUNCTION public.wake_orphans() RETURNS integer
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -488,7 +700,7 @@ CREATE FUNCTION public.wake_orphans() RETURNS integer
             OR leader.held IS NOT NULL
             OR (leader.build_id IS NOT NULL AND leader.lease_id IS NULL AND NOT EXISTS (
                 SELECT FROM builder_target JOIN builder USING (builder_id)
-                WHERE builder_target.target_id = leader.target_id AND builder.standing = 'active'
+                WHERE builder_target.target_id = leader.target_id AND builder.standing IN ('active', 'paused')
                   AND builder.memory_class >= leader.memory_class)))
     ), woken AS (
         SELECT leader, wake_siblings(leader) FROM hopeless
@@ -560,6 +772,10 @@ CREATE TABLE public.attempt (
     log_tail text,
     toolchain text,
     recorded_at timestamp with time zone DEFAULT now() NOT NULL,
+    project_id integer NOT NULL,
+    memory_class smallint DEFAULT 0 NOT NULL,
+    mechanism text,
+    missing text,
     CONSTRAINT attempt_took_time CHECK ((seconds >= (0)::double precision))
 );
 ALTER TABLE public.attempt ALTER COLUMN attempt_id ADD GENERATED ALWAYS AS IDENTITY (
@@ -592,6 +808,29 @@ CREATE TABLE public.build_transition (
     after public.build_state NOT NULL,
     reason text NOT NULL
 );
+CREATE TABLE public.builder_health (
+    builder_id integer NOT NULL,
+    priority smallint NOT NULL,
+    faults_now real DEFAULT 0 NOT NULL,
+    faults_usual real DEFAULT 0 NOT NULL,
+    faults_seen integer DEFAULT 0 NOT NULL,
+    failures_now real DEFAULT 0.5 NOT NULL,
+    failures_usual real DEFAULT 0.5 NOT NULL,
+    failures_seen integer DEFAULT 0 NOT NULL,
+    recent_projects integer[] DEFAULT '{}'::integer[] NOT NULL
+)
+WITH (fillfactor='50');
+COMMENT ON COLUMN public.builder_health.failures_usual IS 'one in two before there is a history, so that hard releases alone trip nothing';
+CREATE VIEW public.builder_alarm AS
+ SELECT DISTINCT ON (builder.builder_id) builder.builder_id,
+    builder.name,
+    alarm.reason
+   FROM (((public.builder
+     JOIN public.builder_health USING (builder_id))
+     CROSS JOIN LATERAL ( VALUES (1,((builder_health.faults_seen >= 5) AND (builder_health.faults_now > public.faults_limit(builder_health.faults_usual))),builder_health.faults_now,builder_health.faults_usual,'ended by a fault of the builder''s or its network'::text), (2,((builder_health.failures_seen >= 10) AND (builder_health.failures_now > public.failures_limit(builder_health.failures_usual))),builder_health.failures_now,builder_health.failures_usual,'failed'::text)) stream(place, over, now, usual, what))
+     CROSS JOIN LATERAL ( SELECT format('%s %% of its latest attempts %s, usually %s %%'::text, round(((100)::double precision * stream.now)), stream.what, round(((100)::double precision * stream.usual))) AS reason) alarm)
+  WHERE ((builder.standing = 'active'::public.builder_standing) AND stream.over)
+  ORDER BY builder.builder_id, stream.place;
 ALTER TABLE public.builder ALTER COLUMN builder_id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.builder_builder_id_seq
     START WITH 1
@@ -643,6 +882,8 @@ CREATE TABLE public.wheel (
 CREATE VIEW public.builder_load AS
  SELECT builder.name,
     builder.standing,
+    builder.standing_reason,
+    builder.has_room,
     builder.memory_class,
     builder.slots,
     builder.last_seen_at,
@@ -662,6 +903,18 @@ CREATE VIEW public.builder_load AS
 CREATE TABLE public.builder_target (
     builder_id integer NOT NULL,
     target_id smallint NOT NULL
+);
+CREATE TABLE public.dispatch_pause (
+    one boolean DEFAULT true NOT NULL,
+    reason text NOT NULL,
+    by_whom text NOT NULL,
+    since timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT one_pause_at_most CHECK (one)
+);
+CREATE TABLE public.memory_limit (
+    memory_class smallint NOT NULL,
+    bytes bigint,
+    CONSTRAINT only_the_largest_class_is_unlimited CHECK (((bytes IS NULL) = (memory_class = 2)))
 );
 CREATE TABLE public.operator_instruction (
     project text NOT NULL,
@@ -785,6 +1038,8 @@ ALTER TABLE ONLY public.build
     ADD CONSTRAINT build_pkey PRIMARY KEY (build_id);
 ALTER TABLE ONLY public.build_transition
     ADD CONSTRAINT build_transition_pkey PRIMARY KEY (before, after);
+ALTER TABLE ONLY public.builder_health
+    ADD CONSTRAINT builder_health_pkey PRIMARY KEY (builder_id, priority);
 ALTER TABLE ONLY public.builder
     ADD CONSTRAINT builder_login_key UNIQUE (login);
 ALTER TABLE ONLY public.builder
@@ -793,6 +1048,10 @@ ALTER TABLE ONLY public.builder
     ADD CONSTRAINT builder_pkey PRIMARY KEY (builder_id);
 ALTER TABLE ONLY public.builder_target
     ADD CONSTRAINT builder_target_pkey PRIMARY KEY (builder_id, target_id);
+ALTER TABLE ONLY public.dispatch_pause
+    ADD CONSTRAINT dispatch_pause_pkey PRIMARY KEY (one);
+ALTER TABLE ONLY public.memory_limit
+    ADD CONSTRAINT memory_limit_pkey PRIMARY KEY (memory_class);
 ALTER TABLE ONLY public.operator_instruction
     ADD CONSTRAINT one_instruction_each PRIMARY KEY (project, version);
 ALTER TABLE ONLY public.opt_out
@@ -827,6 +1086,7 @@ ALTER TABLE ONLY public.wheel
     ADD CONSTRAINT wheel_attempt_id_key UNIQUE (attempt_id);
 ALTER TABLE ONLY public.wheel
     ADD CONSTRAINT wheel_pkey PRIMARY KEY (wheel_id);
+CREATE INDEX attempt_project ON public.attempt USING btree (project_id, attempt_id);
 CREATE INDEX attempt_recorded ON public.attempt USING btree (recorded_at);
 CREATE UNIQUE INDEX published_filename_is_unique ON public.wheel USING btree (filename) WHERE (published_at IS NOT NULL);
 CREATE INDEX queue_builder ON public.queue USING btree (builder_id) WHERE (lease_id IS NOT NULL);
@@ -845,6 +1105,8 @@ ALTER TABLE ONLY public.build
     ADD CONSTRAINT build_release_id_fkey FOREIGN KEY (release_id) REFERENCES public.release(release_id);
 ALTER TABLE ONLY public.build
     ADD CONSTRAINT build_target_id_fkey FOREIGN KEY (target_id) REFERENCES public.target(target_id);
+ALTER TABLE ONLY public.builder_health
+    ADD CONSTRAINT builder_health_builder_id_fkey FOREIGN KEY (builder_id) REFERENCES public.builder(builder_id);
 ALTER TABLE ONLY public.builder_target
     ADD CONSTRAINT builder_target_builder_id_fkey FOREIGN KEY (builder_id) REFERENCES public.builder(builder_id);
 ALTER TABLE ONLY public.builder_target
@@ -876,30 +1138,43 @@ GRANT USAGE ON SCHEMA public TO piwheels_publisher;
 GRANT USAGE ON SCHEMA public TO piwheels_reader;
 REVOKE ALL ON FUNCTION public.adopt_wheel(its_wheel bigint, published_filename text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.adopt_wheel(its_wheel bigint, published_filename text) TO piwheels_publisher;
+REVOKE ALL ON FUNCTION public.breaker_limit(usual real, weight real, margin real, several real) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.check_build_transition() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.class_needed(peak bigint, class_before smallint, ran_out boolean, of_target smallint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.enqueue(wanted_build bigint, its_priority integer, guess_seconds real, leader bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.expected_cost(wanted_build bigint, guess_seconds real, OUT seconds real, OUT memory_class smallint) FROM PUBLIC;
-REVOKE ALL ON FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval) TO piwheels_builder;
+REVOKE ALL ON FUNCTION public.failed_builds(its_outcome public.outcome, its_missing text, its_toolchain text, its_target text, its_builder text, its_text text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.failed_builds(its_outcome public.outcome, its_missing text, its_toolchain text, its_target text, its_builder text, its_text text) TO piwheels_dispatcher;
+GRANT ALL ON FUNCTION public.failed_builds(its_outcome public.outcome, its_missing text, its_toolchain text, its_target text, its_builder text, its_text text) TO piwheels_reader;
+REVOKE ALL ON FUNCTION public.failures_limit(usual real, several real) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.faults_limit(usual real, several real) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.fleet_alarm() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval, room boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval, room boolean) TO piwheels_builder;
+REVOKE ALL ON FUNCTION public.largest_class(of_target smallint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.lose_wheel(its_wheel bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.lose_wheel(its_wheel bigint) TO piwheels_publisher;
+REVOKE ALL ON FUNCTION public.moved(average real, weight real, event boolean, counts boolean) FROM PUBLIC;
 GRANT SELECT ON TABLE public.builder TO piwheels_reader;
 GRANT SELECT ON TABLE public.builder TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.builder TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.my_builder() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.next_builds(for_builder public.builder, budget_seconds real, most_builds integer, passed_over bigint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.note_health(its_builder integer, its_priority smallint, its_project integer, its_outcome public.outcome, whose public.blame, again boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.page_changed(its_project integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.page_changed(its_project integer) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.page_written(its_project integer, seen_changes bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.page_written(its_project integer, seen_changes bigint) TO piwheels_publisher;
+REVOKE ALL ON FUNCTION public.pause_dispatch(its_name text, why text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.pause_dispatch(its_name text, why text) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.publish_wheel(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint, its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.publish_wheel(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint, its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.reclaim_leases(term interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.reclaim_leases(term interval) TO piwheels_dispatcher;
-REVOKE ALL ON FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint) TO piwheels_builder;
+REVOKE ALL ON FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint, its_mechanism text, its_missing text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint, its_mechanism text, its_missing text) TO piwheels_builder;
 REVOKE ALL ON FUNCTION public.refuse_wheel(its_wheel bigint, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.refuse_wheel(its_wheel bigint, why text) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.register_builder(its_name text, its_memory_class integer, its_slots integer, its_targets smallint[]) FROM PUBLIC;
@@ -907,11 +1182,17 @@ REVOKE ALL ON FUNCTION public.release_lease(of_lease uuid, why text) FROM PUBLIC
 GRANT ALL ON FUNCTION public.release_lease(of_lease uuid, why text) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.requeue_build(wanted_build bigint, why text, its_priority integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.requeue_build(wanted_build bigint, why text, its_priority integer) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.requeue_failures(why text, its_outcome public.outcome, its_missing text, its_toolchain text, its_target text, its_builder text, its_text text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.requeue_failures(why text, its_outcome public.outcome, its_missing text, its_toolchain text, its_target text, its_builder text, its_text text) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.resume_dispatch(its_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.resume_dispatch(its_name text) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.retry_build(its_build bigint, fault public.outcome, larger boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.settled(leases uuid[], builds bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.settled(leases uuid[], builds bigint[]) TO piwheels_builder;
 REVOKE ALL ON FUNCTION public.skip_build(unwanted bigint, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.skip_build(unwanted bigint, why text) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.trip_breaker() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.trip_breaker() TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.wake_orphans() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.wake_orphans() TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.wake_siblings(leader bigint) FROM PUBLIC;
@@ -928,6 +1209,12 @@ GRANT SELECT ON TABLE public.build TO piwheels_publisher;
 GRANT SELECT ON TABLE public.build_transition TO piwheels_reader;
 GRANT SELECT ON TABLE public.build_transition TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.build_transition TO piwheels_publisher;
+GRANT SELECT ON TABLE public.builder_health TO piwheels_reader;
+GRANT SELECT ON TABLE public.builder_health TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.builder_health TO piwheels_publisher;
+GRANT SELECT ON TABLE public.builder_alarm TO piwheels_reader;
+GRANT SELECT ON TABLE public.builder_alarm TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.builder_alarm TO piwheels_publisher;
 GRANT SELECT ON TABLE public.queue TO piwheels_reader;
 GRANT SELECT ON TABLE public.queue TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.queue TO piwheels_publisher;
@@ -940,6 +1227,12 @@ GRANT SELECT ON TABLE public.builder_load TO piwheels_publisher;
 GRANT SELECT ON TABLE public.builder_target TO piwheels_reader;
 GRANT SELECT ON TABLE public.builder_target TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.builder_target TO piwheels_publisher;
+GRANT SELECT ON TABLE public.dispatch_pause TO piwheels_reader;
+GRANT SELECT ON TABLE public.dispatch_pause TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.dispatch_pause TO piwheels_publisher;
+GRANT SELECT ON TABLE public.memory_limit TO piwheels_reader;
+GRANT SELECT ON TABLE public.memory_limit TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.memory_limit TO piwheels_publisher;
 GRANT SELECT ON TABLE public.operator_instruction TO piwheels_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.operator_instruction TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.operator_instruction TO piwheels_publisher;

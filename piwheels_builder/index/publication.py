@@ -16,7 +16,7 @@ from piwheels_builder.db.text import storable
 from piwheels_builder.errors import BadInput, WheelRejected
 from piwheels_builder.index.buildtag import retagged
 from piwheels_builder.index.contents import PageRules, read_targets, serves
-from piwheels_builder.index.incoming import is_there, take
+from piwheels_builder.index.incoming import Taken, is_there, take
 from piwheels_builder.index.layout import checked_wheel_filename, wheel_path
 from piwheels_builder.index.locks import project_locked
 from piwheels_builder.index.rendering import Renderer
@@ -79,9 +79,10 @@ def publish(
 ) -> Report:
     """Publish the wheels of the builders in ``incoming`` (name -> where its outbox was collected) and write the pages due.
 
-    A wheel that is missing there counts as lost if it was recorded before ``recorded_before``: the database's time when the
-    collecting began, None where the directory is the outbox itself. ``rerender`` writes every page anew. ``step`` hears of each
-    step done. Raises BadInput where an incoming directory is missing, StorageFault, DatabaseAway; run it again after either.
+    A wheel with other bytes than recorded counts as lost, and so does a missing one that was recorded before ``recorded_before``:
+    the database's time when the collecting began, None where the directory is the outbox itself. ``rerender`` writes every page
+    anew. ``step`` hears of each step done. Raises BadInput where an incoming directory is missing, StorageFault, DatabaseAway; run
+    it again after either.
     """
     _require_directories(incoming)
     report = Report()
@@ -141,20 +142,16 @@ class _Station:
         self.tree.clear_workshop()
 
     def _fetch(self, wheel: AwaitingWheel) -> Path | None:
-        """A copy of it in the workshop that has the recorded bytes; None where the wheel is missing."""
+        """A copy of it in the workshop; None where no file has the recorded bytes."""
         copy = self.tree.workshop / checked_wheel_filename(wheel.filename)
         taken = take(self.incoming[wheel.builder], wheel.directory, wheel.filename, copy, most=wheel.size)
         self.step("copied")
-        if taken is None:
-            return None
-        if taken.size != wheel.size:
-            raise WheelRejected(f"{wheel.filename} has another size than the {wheel.size} bytes that its builder recorded")
-        if taken.sha256 != wheel.sha256:
-            raise WheelRejected(f"{wheel.filename} has sha256 {taken.sha256}, but its builder recorded {wheel.sha256}")
-        return copy
+        # Other bytes than recorded were damaged on the builder's disk or on the way: nothing that the release can help.
+        return copy if taken == Taken(wheel.sha256, wheel.size) else None
 
     def _lose(self, wheel: AwaitingWheel) -> None:
-        if _is_lost(wheel, self.recorded_before):
+        damaged = is_there(self.incoming[wheel.builder], wheel.directory, wheel.filename)
+        if damaged or _is_lost(wheel, self.recorded_before):
             _queries.lose_wheel(self.connection, wheel_id=wheel.wheel_id)
             self.report.lost.append(wheel.filename)
 

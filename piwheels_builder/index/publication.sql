@@ -7,7 +7,7 @@ JOIN attempt USING (attempt_id)
 JOIN builder USING (builder_id)
 JOIN build ON build.build_id = wheel.build_id
 JOIN release USING (release_id)
-JOIN project USING (project_id)
+JOIN project ON project.project_id = release.project_id
 WHERE wheel.published_at IS NULL AND wheel.refused_reason IS NULL AND wheel.lost_at IS NULL
   AND build.state = 'built' AND builder.name = ANY (:builders)
 ORDER BY project.name, wheel.wheel_id;

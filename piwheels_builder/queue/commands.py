@@ -1,4 +1,4 @@
-"""Commands on the queue: ``report``, ``status`` and ``requeue``."""
+"""What the queue's commands do, each given the options that command_line.py reads. They return exit codes."""
 
 import argparse
 import json
@@ -14,39 +14,22 @@ from piwheels_builder.catalogue.explain import explain
 from piwheels_builder.catalogue.policy import Choice, Policy
 from piwheels_builder.db.connect import connected
 from piwheels_builder.errors import BadInput, BuildFailed, UnknownProject
+from piwheels_builder.queue import breaker
+from piwheels_builder.queue.failure_commands import run_requeue_all
 from piwheels_builder.queue.leasing import builder_loads, queue_totals
+from piwheels_builder.queue.plan import BuilderLoad
 from piwheels_builder.queue.report import BuildReport, builds_of, requeue
 from piwheels_builder.settings import FleetSettings, load_fleet
 from piwheels_builder.states import BuildState
 
 #: The state shown for what the catalogue does not have.
 _UNKNOWN = "unknown"
+#: What the totals are called where their names would not tell.
+_WORDS = {"too_large": "need a larger builder"}
 _STYLES = {_UNKNOWN: "red", "published": "green", "failed": "red", "skipped": "dim"}
 
 
-def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register this room's commands."""
-    report = commands.add_parser("report", help="what became of builds", description=_report.__doc__)
-    report.add_argument("project", nargs="*", metavar="PROJECT[==VERSION]", help="default: the projects the fleet is told to build")
-    report.add_argument("--json", action="store_true", help="one object a line")
-    report.set_defaults(run=_report)
-
-    status = commands.add_parser("status", help="builders, and what is unfinished", description=_status.__doc__)
-    status.add_argument("--json", action="store_true", help="one object")
-    status.set_defaults(run=_status)
-
-    again = commands.add_parser("requeue", help="build again what is finished or parked", description=_requeue.__doc__)
-    again.add_argument("project", nargs="+", metavar="PROJECT[==VERSION]")
-    again.add_argument("--outcome", help="only builds whose last attempt ended so, for example missing_header")
-    again.add_argument("--reason", default="rebuild asked by the operator", help="it stands with each build (default: %(default)s)")
-    again.set_defaults(run=_requeue)
-
-
-def _report(options: argparse.Namespace) -> int:
-    """A table of builds: release, target, outcome, seconds, wheel; and what was asked for without a build, with the reason.
-
-    Exit code 2 if a build has failed, 66 if something asked for is not in the catalogue.
-    """
+def run_report(options: argparse.Namespace) -> int:
     settings = load_fleet()
     choices = _choices(settings, options.project)
     builds = _builds(settings, choices)
@@ -61,24 +44,61 @@ def _report(options: argparse.Namespace) -> int:
     return BuildFailed.exit_code if any(build.state == BuildState.FAILED for build in builds) else 0
 
 
-def _status(options: argparse.Namespace) -> int:
-    """Every builder with its spool and outbox, and the unfinished builds by what holds them up."""
+def run_status(options: argparse.Namespace) -> int:
     with connected(load_fleet().conninfo("reader")) as connection:
-        loads, totals = builder_loads(connection), queue_totals(connection)
+        loads, totals, pause = builder_loads(connection), queue_totals(connection), breaker.fleet_pause(connection)
     if options.json:
-        print(json.dumps({"builders": [asdict(load) for load in loads], "queue": asdict(totals)}))
+        told = {"builders": [asdict(load) for load in loads], "queue": asdict(totals), "paused": pause and asdict(pause)}
+        print(json.dumps(told))
         return 0
+    if pause is not None:
+        print(pause)
     table = Table("builder", "standing", "slots", "spool", "wheels waiting")
     for load in loads:
         spool = f"{load.spool_builds} builds, {load.spool_seconds / 60:.0f} min"
-        table.add_row(load.name, load.standing, str(load.slots), spool, str(load.wheels_waiting))
+        table.add_row(load.name, escape(_standing(load)), str(load.slots), spool, str(load.wheels_waiting))
     _print_whole(table)
-    print(", ".join(f"{count} {what}" for what, count in asdict(totals).items()))
+    print(", ".join(f"{count} {_WORDS.get(what, what)}" for what, count in asdict(totals).items()))
     return 0
 
 
-def _requeue(options: argparse.Namespace) -> int:
-    """Build again what has failed, is published, skipped or parked. Unfinished builds stay as they are."""
+def run_pause(options: argparse.Namespace) -> int:
+    builder = _whom(options)
+    with connected(load_fleet().conninfo("dispatcher")) as connection:
+        builder_loads(connection, [builder] if builder else None)
+        new = breaker.pause(connection, builder, options.reason)
+    print(f"{builder or 'all dispatch'} is paused" if new else f"{builder or 'all dispatch'} is paused already, or not active")
+    return 0
+
+
+def run_resume(options: argparse.Namespace) -> int:
+    builder = _whom(options)
+    with connected(load_fleet().conninfo("dispatcher")) as connection:
+        loads = builder_loads(connection, [builder] if builder else None)
+        resumed = breaker.resume(connection, builder)
+    print(f"{builder or 'all dispatch'} goes on" if resumed else f"{builder or 'all dispatch'} was not paused")
+    for load in loads:
+        if builder is None and load.standing == "paused":
+            print(f"{load.name} stays paused by itself: {load.standing_reason}")
+    return 0
+
+
+def _whom(options: argparse.Namespace) -> str | None:
+    return None if options.all else options.builder
+
+
+def _standing(load: BuilderLoad) -> str:
+    reason = f": {load.standing_reason}" if load.standing_reason else ""
+    return f"{load.standing}{reason}{'' if load.has_room else ', no room'}"
+
+
+def run_requeue(options: argparse.Namespace) -> int:
+    if options.all:
+        return run_requeue_all(options)
+    if not options.project:
+        raise BadInput("name projects, or say --all")
+    if any((options.missing, options.toolchain, options.target, options.builder, options.text)):
+        raise BadInput("of single projects only --outcome can be asked: the other options choose among --all")
     settings = load_fleet()
     builds = [build for build in _builds(settings, _choices(settings, options.project)) if options.outcome in (None, build.outcome)]
     with connected(settings.conninfo("dispatcher")) as connection:

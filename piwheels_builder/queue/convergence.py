@@ -27,13 +27,24 @@ class BuilderSilent(FleetError):
     exit_code = 69
 
 
+class DispatchStopped(FleetError):
+    """Nobody is given work, since somebody or the breaker paused dispatch. What was handed out before is built and published."""
+
+    exit_code = 69
+
+
 @dataclass(frozen=True)
 class Leased:
-    """What the index host said: a batch for this builder or none, ``totals`` of unfinished builds, its wheels to be published."""
+    """What the index host said: a batch for this builder or none, ``totals`` of unfinished builds, its wheels to be published.
+
+    ``paused`` says why this builder is given nothing, ``stopped`` why nobody is.
+    """
 
     batch: Mapping[str, Any] | None
     totals: Mapping[str, int]
     wheels_wait: bool
+    paused: str | None = None
+    stopped: str | None = None
 
     @property
     def left(self) -> int:
@@ -105,7 +116,7 @@ class Convergence:
         self.leased = 0
 
     def run(self) -> Leased:
-        """Lease, deliver, watch, publish, until done. Returns what was left. Raises Unreachable, BuilderSilent."""
+        """Lease, deliver, watch, publish, until done. Returns what was left. Raises Unreachable, BuilderSilent, DispatchStopped."""
         for batch in self._insist(self._stations.held):
             # Delivered already, or leased by a run that died before it could: the builder knows, and takes it once.
             self._insist(partial(self._stations.deliver, batch))
@@ -119,6 +130,7 @@ class Convergence:
                 news_at = self._clock()
             elif self._is_over(leased, sight, self._clock() - news_at):
                 self._report(leased, sight)
+                _check_stopped(leased)
                 return leased
             self._watch(leased, sight)
 
@@ -143,6 +155,9 @@ class Convergence:
     def _is_over(self, leased: Leased, sight: Sight, quiet_seconds: float) -> bool:
         if not sight.idle:
             return False
+        # Only a person ends a pause.
+        if leased.paused or leased.stopped:
+            return True
         # A sibling may be woken, and a delayed build be due, while others work; without either there is nothing to wait for.
         if not leased.totals["waiting"] and not leased.totals["delayed"]:
             return True
@@ -204,6 +219,10 @@ class Convergence:
             yield f"{leased.totals['held']} parked"
         if leased.totals["delayed"]:
             yield f"{leased.totals['delayed']} to be tried again later"
+        if leased.totals["too_large"]:
+            yield f"{leased.totals['too_large']} need a larger builder"
+        if leased.paused:
+            yield f"paused: {leased.paused}"
         if sight.trouble:
             yield sight.trouble
 
@@ -225,6 +244,12 @@ class Convergence:
                 self._stations.say(f"{error}; trying again in {pause:.0f} s")
             self._sleep(pause)
             pause = min(2 * pause, self._patience.longest_pause)
+
+
+def _check_stopped(leased: Leased) -> None:
+    unfinished = leased.left - leased.totals["held"]
+    if leased.stopped and unfinished:
+        raise DispatchStopped(f"{unfinished} builds are left: {leased.stopped}")
 
 
 def _rounded(seconds: float) -> str:

@@ -29,14 +29,23 @@ _queries = aiosql.from_path(Path(__file__).with_name("leasing.sql"), "psycopg2")
 
 @dataclass(frozen=True)
 class QueueTotals:
-    """Counts of unfinished builds, by what holds them up; each build counts once. unpublished are wheels on their way."""
+    """Counts of unfinished builds, by what holds them up; each build counts once. unpublished are wheels on their way.
+
+    too_large are those that need a builder with more memory than any active one of their target has.
+    """
 
     leasable: int
     leased: int
     waiting: int
     held: int
     delayed: int
+    too_large: int
     unpublished: int
+
+    @property
+    def to_hand_out(self) -> int:
+        """What some builder is still to be given, sooner or later."""
+        return self.leasable + self.waiting + self.delayed + self.too_large
 
 
 def builder_loads(connection: Connection, only: Iterable[str] | None = None) -> list[BuilderLoad]:
@@ -105,4 +114,5 @@ def _build(row: dict[str, Any]) -> LeasedBuild:
         target=Target(row["python"], row["architecture"], row["os_release"]),
         sdist=Sdist(row["filename"], row["url"], row["sha256"], row["size"], row["upload_time"]),
         estimate_seconds=row["estimate_seconds"],
+        memory_class=row["memory_class"],
     )

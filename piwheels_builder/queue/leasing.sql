@@ -1,6 +1,6 @@
 -- name: builder_loads()
 -- Every builder with what waits in its spool and outbox.
-SELECT name, standing, slots, spool_seconds, spool_builds, wheels_waiting FROM builder_load ORDER BY name;
+SELECT name, standing, slots, spool_seconds, spool_builds, wheels_waiting, has_room, standing_reason FROM builder_load ORDER BY name;
 
 -- name: leasable_seconds(most)$
 -- Estimated work that could be leased now, counted no further than batches can use it: the queue may hold millions.
@@ -18,7 +18,7 @@ SELECT * FROM lease_batch(:builder, :seconds, :builds, :term);
 -- name: held_builds(builders)
 -- What is leased to these builders, in the columns of lease_batch and in its order: to deliver again what a run that died
 -- may not have delivered.
-SELECT queue.lease_id, builder.name AS builder, queue.build_id, queue.estimate_seconds,
+SELECT queue.lease_id, builder.name AS builder, queue.build_id, queue.estimate_seconds, queue.memory_class,
        project.name AS project, release.version, target.python, target.architecture, target.os_release,
        sdist.filename, sdist.url, sdist.sha256, sdist.size, sdist.upload_time
 FROM queue
@@ -49,11 +49,36 @@ SELECT reclaim_leases(:term);
 SELECT wake_orphans();
 
 -- name: queue_totals()^
--- What is unfinished, by what holds it up. Counts the queue, which is small, never the history.
-SELECT count(*) FILTER (WHERE lease_id IS NULL AND held IS NULL AND waits_for IS NULL AND not_before <= now()) AS leasable,
+-- What is unfinished, by what holds it up. Counts the queue, which is small, never the history. too_large is what no active builder
+-- of its target has the memory for, while another of them has one.
+SELECT count(*) FILTER (WHERE free AND NOT too_large AND not_before <= now()) AS leasable,
        count(*) FILTER (WHERE lease_id IS NOT NULL) AS leased,
        count(*) FILTER (WHERE waits_for IS NOT NULL) AS waiting,
        count(*) FILTER (WHERE held IS NOT NULL) AS held,
-       count(*) FILTER (WHERE lease_id IS NULL AND held IS NULL AND waits_for IS NULL AND not_before > now()) AS delayed,
+       count(*) FILTER (WHERE free AND NOT too_large AND not_before > now()) AS delayed,
+       count(*) FILTER (WHERE free AND too_large) AS too_large,
        (SELECT count(*) FROM wheel WHERE published_at IS NULL AND refused_reason IS NULL AND lost_at IS NULL) AS unpublished
-FROM queue;
+FROM queue
+LEFT JOIN (
+    SELECT target_id, max(builder.memory_class) AS largest
+    FROM builder_target JOIN builder USING (builder_id) WHERE standing = 'active' GROUP BY target_id
+) AS active USING (target_id)
+CROSS JOIN LATERAL (
+    SELECT lease_id IS NULL AND held IS NULL AND waits_for IS NULL AS free, coalesce(queue.memory_class > largest, false) AS too_large
+) AS row;
+
+-- name: trip_breaker()
+-- Pause what has left its history; what was paused now (no name is everything), and why.
+SELECT builder, reason FROM trip_breaker();
+
+-- name: fleet_pause()
+-- Why nothing is handed out to anybody, who said so, and since when; no row while it is.
+SELECT reason, by_whom, to_char(since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') AS since FROM dispatch_pause;
+
+-- name: pause_dispatch(builder, reason)$
+-- Hand out nothing more to a builder, or to anybody (null). False where that was so.
+SELECT pause_dispatch(:builder, :reason);
+
+-- name: resume_dispatch(builder)$
+-- Hand out work again to a builder, or to all (null). False where nothing was paused.
+SELECT resume_dispatch(:builder);

@@ -19,6 +19,13 @@ class BuilderLoad:
     spool_seconds: float
     spool_builds: int
     wheels_waiting: int
+    has_room: bool = True
+    standing_reason: str | None = None
+
+    @property
+    def is_served(self) -> bool:
+        """Whether it may be given work: an active builder whose disk and memory are not low."""
+        return self.standing == "active" and self.has_room
 
 
 @dataclass(frozen=True)
@@ -30,8 +37,8 @@ class Portion:
 
 
 def hungry(loads: Sequence[BuilderLoad], spool_seconds: float) -> list[BuilderLoad]:
-    """Active builders whose spool has run below the low-water mark. ``spool_seconds`` is what each slot should have waiting."""
-    return [load for load in loads if load.standing == "active" and load.spool_seconds < LOW_WATER * spool_seconds * load.slots]
+    """Builders to serve whose spool has run below the low-water mark. ``spool_seconds`` is what each slot should have waiting."""
+    return [load for load in loads if load.is_served and load.spool_seconds < LOW_WATER * spool_seconds * load.slots]
 
 
 def portions(loads: Sequence[BuilderLoad], leasable_seconds: float, spool_seconds: float) -> list[Portion]:
@@ -40,7 +47,7 @@ def portions(loads: Sequence[BuilderLoad], leasable_seconds: float, spool_second
     Halving what is left each time lets batches shrink as the queue empties, so that no builder ends the run with hours
     of work while the others are idle.
     """
-    slots = sum(load.slots for load in loads if load.standing == "active")
+    slots = sum(load.slots for load in loads if load.is_served)
     left = leasable_seconds
     planned = []
     for load in sorted(hungry(loads, spool_seconds), key=lambda load: load.spool_seconds / load.slots):

@@ -79,7 +79,8 @@ class TwoStations:
 
     def lease(self) -> Leased:
         result = self._index.run("version_batch", **self._lease, state="leased", builders=[self._name])
-        return Leased(result["batches"].get(self._name), result["totals"], self._name in result["waiting"])
+        wheels_wait, paused = self._name in result["waiting"], result["paused"].get(self._name)
+        return Leased(result["batches"].get(self._name), result["totals"], wheels_wait, paused, result["stopped"])
 
     def release(self, batch: Mapping[str, Any]) -> None:
         self._index.run("version_batch", **self._lease, state="released", lease_ids=[batch["lease_id"]])
@@ -93,7 +94,7 @@ class TwoStations:
         running = tuple(f"{build['project']} {build['version']} for {build['target']}" for build in status.get("running", ()))
         # A batch that the service has not seen yet is at least one build.
         spool = max(status.get("spool", 0), 0 if running else min(1, seen["batches"]))
-        trouble = status.get("disk_trouble") or status.get("database_trouble")
+        trouble = status.get("disk_trouble") or status.get("memory_trouble") or status.get("database_trouble")
         return Sight(seen["alive"], running, spool, seen["unrecorded"], trouble)
 
     def publish(self) -> int:
@@ -124,6 +125,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             leased = convergence.run()
         except FleetError as error:
             raise AnsibleActionFail(str(error)) from error
+        if leased.paused:
+            display.warning(f"{arguments['builder']} is paused: {leased.paused}")
         changed = bool(convergence.leased or convergence.published)
         return {**result, "changed": changed, "totals": leased.totals, "published": convergence.published}
 

@@ -8,12 +8,21 @@ from tests.support.fleet import Fleet
 RECORD = "SELECT record_attempt(gen_random_uuid(), 1, 'killed', now(), 1, NULL, NULL, NULL, NULL, NULL, NULL, NULL)"
 LEASE = "SELECT * FROM lease_batch('pi1', 60, 10, '1 hour')"
 PUBLISH = "SELECT publish_wheel(1, NULL, NULL, NULL, NULL, NULL, NULL, '{}')"
-TABLES = ("project", "release", "upstream_file", "build", "queue", "attempt", "wheel", "builder", "page_due", "opt_out")
+TABLES = (
+    *("project", "release", "upstream_file", "build", "queue", "attempt", "wheel", "builder", "page_due", "opt_out"),
+    *("builder_health", "dispatch_pause", "memory_limit"),
+)
+FAILURES = "SELECT * FROM failed_builds(NULL, NULL, NULL, NULL, NULL, NULL)"
+REQUEUE = "SELECT requeue_failures('why', NULL, NULL, NULL, NULL, NULL, NULL)"
 
 MAY = [
     ("piwheels_dispatcher", LEASE),
     ("piwheels_dispatcher", "SELECT reclaim_leases('1 hour')"),
     ("piwheels_dispatcher", "INSERT INTO opt_out (project, reason) VALUES ('demo', 'asked')"),
+    ("piwheels_dispatcher", FAILURES),
+    ("piwheels_dispatcher", REQUEUE),
+    ("piwheels_dispatcher", "SELECT * FROM trip_breaker()"),
+    ("piwheels_reader", FAILURES),
     ("builder_pi1", RECORD),
     ("builder_pi1", "SELECT heartbeat('{}', '{}', '1 hour')"),
     ("builder_pi1", "SELECT * FROM settled('{}', '{}')"),
@@ -24,6 +33,13 @@ MAY = [
 MUST_NOT = [
     *(("builder_pi1", f"SELECT * FROM {table}") for table in TABLES),
     ("builder_pi1", "SELECT * FROM builder_load"),
+    ("builder_pi1", FAILURES),
+    ("builder_pi1", REQUEUE),
+    ("builder_pi1", "SELECT pause_dispatch('pi2', 'mine')"),
+    ("builder_pi1", "SELECT note_health(1, 1::smallint, 1, 'built', 'none', false)"),
+    ("piwheels_dispatcher", "DELETE FROM dispatch_pause"),
+    ("piwheels_publisher", "SELECT resume_dispatch(NULL)"),
+    ("piwheels_reader", REQUEUE),
     ("builder_pi1", LEASE),
     ("builder_pi1", PUBLISH),
     ("builder_pi1", "SELECT release_lease(gen_random_uuid(), 'mine')"),

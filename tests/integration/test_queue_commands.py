@@ -1,4 +1,4 @@
-"""The commands report, status and requeue, as the operator meets them."""
+"""The commands report, status, requeue, pause and resume, as the operator meets them."""
 
 import json
 from pathlib import Path
@@ -89,3 +89,39 @@ def test_status(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
     assert "1 leasable, 1 leased" in printed
     main(["status", "--json"])
     assert json.loads(capsys.readouterr().out)["queue"]["leased"] == 1
+
+
+def test_a_pause_is_shown_until_it_ends(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet.want("demo")
+    main(["pause", "pi1", "--reason", "a new [card]"])
+    main(["pause", "--all", "--reason", "upstream moves"])
+    capsys.readouterr()
+    main(["status"])
+    printed = capsys.readouterr().out
+    assert lines(printed)["pi1"][0] == "paused: a new [card]"
+    assert printed.startswith("all dispatch was paused by piwheels_dispatcher at 20")
+    main(["resume", "--all"])
+    assert capsys.readouterr().out == "all dispatch goes on\npi1 stays paused by itself: a new [card]\n"
+    main(["resume", "pi1"])
+    main(["resume", "pi1"])
+    assert capsys.readouterr().out == "pi1 goes on\npi1 was not paused\n"
+    assert fleet.lease("pi1") is not None
+
+
+def test_a_pause_is_of_something_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pause", "pi9", "--reason", "why"]) == 64
+    assert "pi9" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["pause", "--reason", "why"])
+
+
+def test_status_tells_of_a_builder_without_room_and_of_builds_too_large(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet.add_builder("pi1", memory_mb=900)
+    fleet.want("demo")
+    fleet.ask("UPDATE queue SET memory_class = 2")
+    fleet.ask("SELECT heartbeat('{}', '{}', '1 hour', false)", role="builder_pi1")
+    main(["status"])
+    printed = capsys.readouterr().out
+    assert lines(printed)["pi1"][0] == "active, no room"
+    assert "0 leasable" in printed
+    assert "1 need a larger builder" in printed

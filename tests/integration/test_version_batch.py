@@ -53,6 +53,35 @@ def test_it_takes_back_expired_leases_first(fleet: Fleet) -> None:
     assert version_batch(fleet, lease_seconds=0)["reclaimed"] == 1
 
 
+def test_it_says_who_is_paused_and_that_nobody_is_given_work(fleet: Fleet) -> None:
+    fleet.want("demo")
+    fleet.add_builder("pi2")
+    assert version_batch(fleet, state="counted")["stopped"] is None
+    fleet.ask("SELECT pause_dispatch('pi1', 'a new card')")
+    counted = version_batch(fleet, state="counted", builders=["pi1"])
+    assert (counted["paused"], counted["stopped"]) == ({"pi1": "a new card"}, None)
+    fleet.ask("SELECT pause_dispatch('pi2', 'another')")
+    assert "piwheels-builder resume BUILDER" in str(version_batch(fleet)["stopped"])
+    fleet.ask("SELECT resume_dispatch('pi2')")
+    fleet.ask("SELECT pause_dispatch(NULL, 'upstream moves')")
+    leased = version_batch(fleet)
+    assert leased["batches"] == {}
+    assert "upstream moves" in str(leased["stopped"])
+    fleet.ask("UPDATE queue SET held = 'parked'")
+    assert version_batch(fleet)["stopped"] is None
+
+
+def test_it_trips_the_breaker_before_it_leases_and_warns(fleet: Fleet) -> None:
+    fleet.want("demo")
+    fleet.ask("INSERT INTO builder_health (builder_id, priority, faults_now, faults_seen) VALUES (1, 1, 0.9, 20)")
+    checked = version_batch(fleet, check=True)
+    assert checked["batches"] == {}
+    leased = version_batch(fleet)
+    assert leased["batches"] == {}
+    assert "pi1 is paused now: the breaker: 90 % of its latest attempts" in str(leased["warnings"])
+    assert "warnings" not in version_batch(fleet)
+
+
 def test_bad_arguments_are_named(fleet: Fleet) -> None:
     assert "pi9" in str(version_batch(fleet, builders=["pi9"])["msg"])
     assert "not a lease id" in str(version_batch(fleet, state="released", lease_ids=["x"])["msg"])

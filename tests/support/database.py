@@ -49,6 +49,19 @@ def fresh_database(server: EmbeddedDatabase) -> Iterator[EmbeddedDatabase]:
         _as_superuser(server, "DROP DATABASE {} WITH (FORCE)", database.name)
 
 
+@contextmanager
+def empty_database(server: EmbeddedDatabase) -> Iterator[EmbeddedDatabase]:
+    """A database that no migration has seen, of the fleet's owner; dropped at the end."""
+    database = replace(server, name=f"empty{next(_numbers)}")
+    _as_superuser(server, "CREATE DATABASE {} TEMPLATE template0 OWNER piwheels_owner", database.name)
+    with connected(server.superuser_conninfo(database.name)) as connection, connection.cursor() as cursor:
+        cursor.execute("ALTER SCHEMA public OWNER TO piwheels_owner")
+    try:
+        yield database
+    finally:
+        _as_superuser(server, "DROP DATABASE {} WITH (FORCE)", database.name)
+
+
 def _as_superuser(server: EmbeddedDatabase, statement: str, name: str) -> None:
     with connected(server.superuser_conninfo(), autocommit=True) as connection, connection.cursor() as cursor:
         cursor.execute(SQL(statement).format(Identifier(name)))

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from piwheels_builder.queue.convergence import BuilderSilent, Convergence, Leased, Patience, Sight, Unreachable
+from piwheels_builder.queue.convergence import BuilderSilent, Convergence, DispatchStopped, Leased, Patience, Sight, Unreachable
 
-NOTHING = {"leasable": 0, "leased": 0, "waiting": 0, "held": 0, "delayed": 0, "unpublished": 0}
+NOTHING = {"leasable": 0, "leased": 0, "waiting": 0, "held": 0, "delayed": 0, "too_large": 0, "unpublished": 0}
 
 
 def a_batch(lease_id: str = "a", builds: int = 2) -> dict[str, Any]:
@@ -46,6 +46,8 @@ class MadeUpFleet:
         self.looks = 0
         self.alive = True
         self.totals: dict[str, int] = dict(NOTHING)
+        self.paused: str | None = None
+        self.stopped: str | None = None
 
     def fail(self, station: str, *faults: BaseException) -> None:
         self.faults[station] = deque(faults)
@@ -63,7 +65,7 @@ class MadeUpFleet:
         leased = sum(len(each["builds"]) for each in self.spool) + (len(batch["builds"]) if batch else 0)
         leasable = sum(len(each["builds"]) for each in self.queue)
         totals = {**self.totals, "leased": leased, "leasable": leasable, "unpublished": self.unpublished}
-        return Leased(batch, totals, self.unpublished > 0)
+        return Leased(batch, totals, self.unpublished > 0, self.paused, self.stopped)
 
     def release(self, batch: Mapping[str, Any]) -> None:
         self.released.append(batch["lease_id"])
@@ -214,3 +216,35 @@ def test_builds_that_nobody_will_hand_out_are_told_of_and_not_waited_for(reason:
     assert Convergence(fleet, Patience(), clock, clock.sleep).run().totals[reason] == 3
     assert clock.now < 20
     assert fleet.said
+
+
+def test_a_paused_builder_finishes_what_it_has_and_ends_the_run_at_once() -> None:
+    fleet = MadeUpFleet([a_batch("a")])
+    fleet.paused = "a new card"
+    fleet.totals = {**NOTHING, "waiting": 3, "delayed": 1}
+    convergence, clock = converge(fleet)
+    assert (convergence.published, clock.now < 60) == (2, True)
+    assert "paused: a new card" in fleet.said[-1]
+
+
+def test_a_run_that_leaves_work_since_nobody_is_given_any_is_no_success() -> None:
+    fleet = MadeUpFleet([a_batch("a")])
+    fleet.stopped = "all dispatch was paused"
+    fleet.totals = {**NOTHING, "waiting": 3, "held": 2}
+    with pytest.raises(DispatchStopped, match="3 builds are left: all dispatch was paused"):
+        converge(fleet)
+    assert fleet.published == 2
+
+
+def test_a_pause_matters_to_nobody_when_nothing_is_left() -> None:
+    fleet = MadeUpFleet([a_batch("a")])
+    fleet.stopped, fleet.totals = "all dispatch was paused", {**NOTHING, "held": 2}
+    converge(fleet)
+
+
+def test_builds_that_no_builder_is_large_enough_for_are_told_and_not_waited_for() -> None:
+    fleet = MadeUpFleet([])
+    fleet.totals = {**NOTHING, "too_large": 2}
+    _, clock = converge(fleet)
+    assert clock.now == 0
+    assert "2 need a larger builder" in fleet.said[-1]

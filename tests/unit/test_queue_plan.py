@@ -1,5 +1,7 @@
 """Batch sizes: shares shrink as the queue empties, and nobody's spool overflows."""
 
+from dataclasses import replace
+
 import pytest
 
 from piwheels_builder.queue.plan import SMALLEST_BATCH_SECONDS, BuilderLoad, hungry, portions
@@ -16,6 +18,7 @@ def load(name: str, spool_seconds: float = 0, slots: int = 1, standing: str = "a
         (load("half", 3600), False),
         (load("two slots", 3600, 2), True),
         (load("x", standing="draining"), False),
+        (replace(load("full disk"), has_room=False), False),
     ],
 )
 def test_a_builder_is_hungry_below_half_of_what_its_slots_should_have(builder: BuilderLoad, is_hungry: bool) -> None:

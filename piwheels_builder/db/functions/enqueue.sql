@@ -1,22 +1,30 @@
--- The last word on how long a build will take and what memory it needs: this project's own attempts, newest first, else the
--- caller's guess. A build that once ran out of memory starts in the class above that attempt's builder.
+-- The memory class that the next try of a build needs, after one that used peak bytes in a class: above four fifths of what a class may
+-- use, the next one; after running out of memory, at least the class above that try's. Never more than any builder of its target has.
+CREATE OR REPLACE FUNCTION class_needed(peak bigint, class_before smallint, ran_out boolean, of_target smallint) RETURNS smallint
+LANGUAGE sql STABLE AS $$
+    SELECT least(
+        greatest((SELECT count(*) FROM memory_limit WHERE peak > 0.8 * bytes), CASE WHEN ran_out THEN class_before + 1 ELSE 0 END),
+        coalesce(largest_class(of_target), 2))::smallint
+$$;
+
+-- The last word on how long a build will take and what memory it needs: the last five of its project's ten newest attempts that
+-- ended by no fault of ours, else the caller's guess and the smallest class.
 CREATE OR REPLACE FUNCTION expected_cost(wanted_build bigint, guess_seconds real, OUT seconds real, OUT memory_class smallint)
 LANGUAGE sql STABLE AS $$
     WITH past AS (
-        SELECT attempt.seconds, attempt.outcome, builder.memory_class
+        SELECT newest.seconds, class_needed(newest.peak_memory, newest.memory_class, blame = 'memory', build.target_id) AS class
         FROM build
-        JOIN release mine USING (release_id)
-        JOIN release other ON other.project_id = mine.project_id
-        JOIN build earlier ON earlier.release_id = other.release_id
-        JOIN attempt ON attempt.build_id = earlier.build_id
-        JOIN builder ON builder.builder_id = attempt.builder_id
-        JOIN outcome_meaning ON outcome_meaning.outcome = attempt.outcome AND blame <> 'infrastructure'
+        JOIN release USING (release_id)
+        CROSS JOIN LATERAL (
+            SELECT * FROM attempt WHERE attempt.project_id = release.project_id ORDER BY attempt_id DESC LIMIT 10
+        ) AS newest
+        JOIN outcome_meaning ON outcome_meaning.outcome = newest.outcome AND blame <> 'infrastructure'
         WHERE build.build_id = wanted_build
-        ORDER BY attempt.attempt_id DESC
+        ORDER BY newest.attempt_id DESC
         LIMIT 5
     )
     SELECT greatest(coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY past.seconds), guess_seconds), 0.1)::real,
-           least(coalesce(max(past.memory_class + 1) FILTER (WHERE past.outcome = 'out_of_memory'), 0), 2)::smallint
+           coalesce(max(past.class), 0)::smallint
     FROM past
 $$;
 

@@ -36,7 +36,8 @@ END $$;
 
 -- Who may be given work, and who has wheels waiting. Dispatch and publish take their hosts from here.
 CREATE OR REPLACE VIEW builder_load AS
-    SELECT builder.name, builder.standing, builder.memory_class, builder.slots, builder.last_seen_at,
+    SELECT builder.name, builder.standing, builder.standing_reason, builder.has_room, builder.memory_class, builder.slots,
+           builder.last_seen_at,
            coalesce(spool.seconds, 0)::real AS spool_seconds,
            coalesce(spool.builds, 0) AS spool_builds,
            coalesce(outbox.wheels, 0) AS wheels_waiting

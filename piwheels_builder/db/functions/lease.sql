@@ -29,11 +29,12 @@ $$;
 
 -- Lease builds worth about budget_seconds to one builder, at most most_builds of them, for term. At least one where any fits. The
 -- rows are everything a builder needs to know; the same lease id stands on all of them. Several callers at once never get
--- the same build: what another one holds at this moment is passed over, and so is a release whose sdist is gone.
+-- the same build: what another one holds at this moment is passed over, and so is a release whose sdist is gone. Nothing while the
+-- builder or all dispatch is paused, or the builder has no room.
 CREATE OR REPLACE FUNCTION lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval)
 RETURNS TABLE (
     lease_id uuid, build_id bigint, expires_at timestamptz, estimate_seconds real,
-    project text, version text, python text, architecture text, os_release text,
+    memory_class smallint, project text, version text, python text, architecture text, os_release text,
     filename text, url text, sha256 text, size bigint, upload_time timestamptz
 )
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -47,7 +48,7 @@ BEGIN
     SELECT * INTO me FROM builder WHERE name = to_builder;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'no builder is called %', to_builder USING ERRCODE = 'no_data_found';
-    ELSIF me.standing <> 'active' THEN
+    ELSIF me.standing <> 'active' OR NOT me.has_room OR EXISTS (SELECT FROM dispatch_pause) THEN
         RETURN;
     END IF;
     LOOP
@@ -66,7 +67,7 @@ BEGIN
     UPDATE build SET state = 'leased', reason = 'leased to ' || me.name
     FROM queue WHERE queue.build_id = ANY (chosen) AND queue.lease_id = new_id AND build.build_id = queue.build_id;
     RETURN QUERY
-    SELECT new_id, queue.build_id, queue.expires_at, queue.estimate_seconds,
+    SELECT new_id, queue.build_id, queue.expires_at, queue.estimate_seconds, queue.memory_class,
            project.name, release.version, target.python, target.architecture, target.os_release,
            sdist.filename, sdist.url, sdist.sha256, sdist.size, sdist.upload_time
     FROM unnest(chosen) WITH ORDINALITY AS line (build_id, place)
@@ -112,7 +113,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT count(*)::integer FROM told
 $$;
 
--- Start builds that wait for a sibling nobody can build: parked, or of a target without an active builder.
+-- Start builds that wait for a sibling nobody can build: parked, or of a target without a builder large enough that is active or will
+-- be again.
 CREATE OR REPLACE FUNCTION wake_orphans() RETURNS integer
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     WITH hopeless AS (
@@ -125,7 +127,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
             OR leader.held IS NOT NULL
             OR (leader.build_id IS NOT NULL AND leader.lease_id IS NULL AND NOT EXISTS (
                 SELECT FROM builder_target JOIN builder USING (builder_id)
-                WHERE builder_target.target_id = leader.target_id AND builder.standing = 'active'
+                WHERE builder_target.target_id = leader.target_id AND builder.standing IN ('active', 'paused')
                   AND builder.memory_class >= leader.memory_class)))
     ), woken AS (
         SELECT leader, wake_siblings(leader) FROM hopeless

@@ -68,7 +68,8 @@ BEGIN
     RETURN true;
 END $$;
 
--- The wheel is gone from its builder's outbox before it could be published: build it again.
+-- The wheel was lost from its builder's outbox, or damaged, before it could be published: build it again. The third time within a
+-- week the build is parked, since a disk that damages wheels would keep its builder busy for ever.
 CREATE OR REPLACE FUNCTION lose_wheel(its_wheel bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
@@ -80,8 +81,11 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    UPDATE build SET state = 'pending', reason = 'its wheel was lost with the outbox' WHERE build_id = its_build;
+    UPDATE build SET state = 'pending', reason = 'its wheel was lost or damaged before it could be published' WHERE build_id = its_build;
     PERFORM enqueue(its_build, 1, 60);
+    UPDATE queue SET held = format('its wheel was lost or damaged %s times before it could be published', losses)
+    FROM (SELECT count(*) AS losses FROM wheel WHERE build_id = its_build AND lost_at > now() - interval '7 days') AS past
+    WHERE queue.build_id = its_build AND losses >= 3;
     RETURN true;
 END $$;
 

@@ -13,13 +13,13 @@ END $$;
 
 -- The builder lives: the leases it says it still holds last another term, and the builds it says it began are building. A lease
 -- that it does not name expires soon: its batch was never delivered, or was lost with the spool. One that is being delivered at
--- this moment is named by the next heartbeat, long before.
-CREATE OR REPLACE FUNCTION heartbeat(leases_held uuid[], begun bigint[], term interval) RETURNS void
+-- this moment is named by the next heartbeat, long before. room says whether it may be given more: its disk and memory are not low.
+CREATE OR REPLACE FUNCTION heartbeat(leases_held uuid[], begun bigint[], term interval, room boolean DEFAULT true) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     me builder := my_builder();
 BEGIN
-    UPDATE builder SET last_seen_at = now() WHERE builder_id = me.builder_id;
+    UPDATE builder SET last_seen_at = now(), has_room = room WHERE builder_id = me.builder_id;
     UPDATE queue SET expires_at = now() + least(term, interval '1 day')
     WHERE builder_id = me.builder_id AND lease_id = ANY (leases_held);
     UPDATE queue SET expires_at = least(expires_at, now() + interval '15 minutes')
@@ -54,19 +54,30 @@ BEGIN
     WHERE build_id = its_build;
 END $$;
 
+-- The largest memory class that any builder of this target has, whatever its standing, unless it is retired.
+CREATE OR REPLACE FUNCTION largest_class(of_target smallint) RETURNS smallint LANGUAGE sql STABLE AS $$
+    SELECT max(memory_class) FROM builder_target JOIN builder USING (builder_id)
+    WHERE target_id = of_target AND standing <> 'retired'
+$$;
+
 -- Record how an attempt ended. Counts while the queue's row carries this lease id and this builder, expired or not; then the
 -- answer is 'recorded'. 'already recorded' is the answer to a repetition, 'lease lost' to anything else, and neither changes a thing.
+-- What ran out of memory fails where no builder of its target is large enough for the next class. A builder of an older version does
+-- not say the last two.
 CREATE OR REPLACE FUNCTION record_attempt(
     of_lease uuid, of_build bigint, its_outcome outcome, its_start timestamptz, its_seconds real, its_peak_memory bigint,
     its_error_line text, its_log_tail text, its_toolchain text,
-    wheel_filename text, wheel_sha256 text, wheel_size bigint
+    wheel_filename text, wheel_sha256 text, wheel_size bigint,
+    its_mechanism text DEFAULT NULL, its_missing text DEFAULT NULL
 ) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-    me         builder := my_builder();
-    leased     queue;
-    whose      blame;
-    attempt_no bigint;
+    me          builder := my_builder();
+    leased      queue;
+    whose       blame;
+    its_project integer;
+    again       boolean;
+    attempt_no  bigint;
 BEGIN
     SELECT * INTO leased FROM queue
     WHERE build_id = of_build AND lease_id = of_lease AND builder_id = me.builder_id
@@ -78,17 +89,25 @@ BEGIN
     ELSIF (its_outcome = 'built') <> (wheel_filename IS NOT NULL) THEN
         RAISE EXCEPTION 'a wheel comes with the outcome built, and only with it' USING ERRCODE = 'check_violation';
     END IF;
-    INSERT INTO attempt (build_id, lease_id, builder_id, outcome, started_at, seconds, peak_memory, error_line, log_tail, toolchain)
-    VALUES (of_build, of_lease, me.builder_id, its_outcome, its_start, its_seconds, its_peak_memory,
-            left(its_error_line, 1000), right(its_log_tail, 20000), left(its_toolchain, 1000))
-    RETURNING attempt_id INTO attempt_no;
     SELECT blame INTO STRICT whose FROM outcome_meaning WHERE outcome = its_outcome;
+    SELECT project_id INTO STRICT its_project FROM build JOIN release USING (release_id) WHERE build_id = of_build;
+    again := whose <> 'none' AND EXISTS (
+        SELECT FROM attempt JOIN outcome_meaning USING (outcome) WHERE build_id = of_build AND blame = whose);
+    INSERT INTO attempt (
+        build_id, project_id, lease_id, builder_id, memory_class, outcome, started_at, seconds, peak_memory,
+        error_line, log_tail, toolchain, mechanism, missing)
+    VALUES (
+        of_build, its_project, of_lease, me.builder_id, leased.memory_class, its_outcome, its_start, its_seconds, its_peak_memory,
+        left(its_error_line, 1000), right(its_log_tail, 20000), left(its_toolchain, 1000), left(its_mechanism, 100),
+        left(its_missing, 300))
+    RETURNING attempt_id INTO attempt_no;
+    PERFORM note_health(me.builder_id, leased.priority, its_project, its_outcome, whose, again);
     IF whose = 'none' THEN
         INSERT INTO wheel (build_id, attempt_id, filename, sha256, size)
         VALUES (of_build, attempt_no, wheel_filename, wheel_sha256, wheel_size);
         UPDATE build SET state = 'built', reason = 'built by ' || me.name WHERE build_id = of_build;
         DELETE FROM queue WHERE build_id = of_build;
-    ELSIF whose = 'infrastructure' OR (whose = 'memory' AND leased.memory_class < 2) THEN
+    ELSIF whose = 'infrastructure' OR (whose = 'memory' AND leased.memory_class < largest_class(leased.target_id)) THEN
         PERFORM retry_build(of_build, its_outcome, whose = 'memory');
     ELSE
         UPDATE build SET state = 'failed', reason = its_outcome::text WHERE build_id = of_build;

@@ -1,0 +1,78 @@
+"""The command line of the queue's commands. What they do is in commands.py, which is imported when one is asked for."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+_REPORT = """A table of builds: release, target, outcome, seconds, wheel; and what was asked for without a build, with the reason.
+
+Exit code 2 if a build has failed, 66 if something asked for is not in the catalogue.
+"""
+_STATUS = "Every builder with its spool and outbox, and the unfinished builds by what holds them up."
+_REQUEUE = """Build again what has failed, is published, skipped or parked. Unfinished builds stay as they are.
+
+With --all, every failed or parked build of the kind that the options name: once the header is installed that they lacked, say.
+"""
+_FAILURES = """What has failed or is parked, by outcome and by what was missing: how often, and the latest example.
+
+It is the list of what to install or to mend; `requeue --all` with the same options then builds all of it again.
+"""
+_PAUSE = "Hand out no work to a builder, or to anybody. What it has in its spool it still builds."
+_RESUME = """Hand out work again. The present rate of failure becomes the history that the breaker judges by.
+
+After `resume --all`, builders that are paused by themselves stay so.
+"""
+
+
+def add_commands(commands: "Subparsers") -> None:
+    """Register this room's commands."""
+    report = commands.add_parser("report", help="what became of builds", description=_REPORT)
+    report.add_argument("project", nargs="*", metavar="PROJECT[==VERSION]", help="default: the projects the fleet is told to build")
+    report.add_argument("--json", action="store_true", help="one object a line")
+    report.set_defaults(run="piwheels_builder.queue.commands:run_report")
+
+    status = commands.add_parser("status", help="builders, and what is unfinished", description=_STATUS)
+    status.add_argument("--json", action="store_true", help="one object")
+    status.set_defaults(run="piwheels_builder.queue.commands:run_status")
+
+    again = commands.add_parser("requeue", help="build again what is finished or parked", description=_REQUEUE)
+    again.add_argument("project", nargs="*", metavar="PROJECT[==VERSION]")
+    again.add_argument("--all", action="store_true", help="of whatever project")
+    _add_kind(again)
+    again.add_argument("--reason", default="rebuild asked by the operator", help="it stands with each build (default: %(default)s)")
+    again.add_argument("--dry-run", action="store_true", help="with --all: only count them")
+    again.add_argument("--yes", action="store_true", help="with --all: do not ask, however many there are")
+    again.set_defaults(run="piwheels_builder.queue.commands:run_requeue")
+
+    failures = commands.add_parser("failures", help="what failed, by what was missing", description=_FAILURES)
+    _add_kind(failures)
+    failures.add_argument("--by", metavar="PART", help="divide by a part of the toolchain, for example gcc, glibc or setuptools")
+    failures.add_argument("--json", action="store_true", help="one object a line")
+    failures.set_defaults(run="piwheels_builder.queue.failure_commands:run_failures")
+
+    pause = commands.add_parser("pause", help="hand out no work for a while", description=_PAUSE)
+    _add_whom(pause)
+    pause.add_argument("--reason", required=True)
+    pause.set_defaults(run="piwheels_builder.queue.commands:run_pause")
+
+    resume = commands.add_parser("resume", help="hand out work again", description=_RESUME)
+    _add_whom(resume)
+    resume.set_defaults(run="piwheels_builder.queue.commands:run_resume")
+
+
+def _add_kind(command: argparse.ArgumentParser) -> None:
+    """The options that queue.failures.Kind is made of."""
+    command.add_argument("--outcome", help="only builds whose last attempt ended so, for example missing_header")
+    command.add_argument("--missing", metavar="NAME", help="that lacked this header, program or module; %% stands for any text")
+    command.add_argument("--toolchain", metavar="PART", help="made with this, for example 'gcc 12.2%%'")
+    command.add_argument("--target", help="for this target, for example 'cp311-%%'")
+    command.add_argument("--builder", metavar="NAME", help="on this builder")
+    command.add_argument("--text", help="with this in the error line")
+
+
+def _add_whom(command: argparse.ArgumentParser) -> None:
+    whom = command.add_mutually_exclusive_group(required=True)
+    whom.add_argument("builder", nargs="?", metavar="BUILDER")
+    whom.add_argument("--all", action="store_true", help="everything")
