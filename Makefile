@@ -1,6 +1,6 @@
 # Every target sets up what it needs first. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test lint schema bench stop clean
+.PHONY: help setup setup-dev demo test chaos-builder lint schema bench bench-build machine stop clean
 
 # Releases that `make demo` builds: name or name==version. Empty: fleet_projects in playbooks/group_vars/all.yml.
 PROJECTS ?=
@@ -8,7 +8,7 @@ PROJECTS ?=
 LISTEN ?= 127.0.0.1:8080
 
 help:                 ## say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:                ## make the virtual environment, install bubblewrap and nginx where they can be
 	@scripts/set-up
@@ -22,6 +22,9 @@ demo: setup           ## build PROJECTS="name name==version" on this machine, se
 test: setup-dev       ## run the unit and integration tests
 	@scripts/in-venv pytest -n 2
 
+chaos-builder: setup-dev  ## run the hostile corpus and the faults in their long form
+	@CHAOS=long scripts/in-venv pytest -n 2 tests/hostile tests/faults tests/triage
+
 lint: setup-dev       ## run every linter and the type checker
 	@scripts/lint
 
@@ -31,6 +34,12 @@ schema: setup-dev     ## write piwheels_builder/db/schema.sql anew, after a new 
 bench: setup-dev      ## measure: the queue at the size of the first run's catalogue, and the writing of pages
 	@scripts/in-venv python -m bench.queue_shape
 	@scripts/in-venv python -m bench.publish_pages
+
+bench-build: setup-dev  ## measure: building real releases, against pip wheel in a loop (about 15 minutes)
+	@scripts/in-venv python -m bench.build
+
+machine: setup-dev    ## as root: boot an emulated machine that has cgroup v2, and bound builds in it
+	@tests/machine/prove
 
 stop:                 ## stop what `make demo` left running
 	@scripts/stop

@@ -2,9 +2,10 @@
 
 import re
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from elftools.elf.elffile import ELFFile
+if TYPE_CHECKING:
+    from elftools.elf.elffile import ELFFile
 
 MAGIC = b"\x7fELF"
 #: e_machine, class and byte order that each architecture's tag promises.
@@ -42,6 +43,9 @@ class ElfFacts:
 
 def read_elf(file: IO[bytes]) -> ElfFacts:
     """Read a seekable file that begins with MAGIC. Raises BadElf. Memory and time are bounded whatever it holds."""
+    # Most wheels hold no ELF file, and importing this takes longer than building many of them.
+    from elftools.elf.elffile import ELFFile  # noqa: PLC0415
+
     try:
         return _read(ELFFile(file))
     except BadElf:
@@ -50,7 +54,7 @@ def read_elf(file: IO[bytes]) -> ElfFacts:
         raise BadElf(f"{type(error).__name__}: {error}"[:200]) from error
 
 
-def _read(elf: ELFFile) -> ElfFacts:
+def _read(elf: "ELFFile") -> ElfFacts:
     if max(elf.num_sections(), elf.num_segments()) > _MOST_HEADERS:
         raise BadElf("more headers than any linker makes")
     # Firmware for a chip is ELF too, but nothing that Linux could load.
@@ -64,7 +68,7 @@ def _read(elf: ELFFile) -> ElfFacts:
     )
 
 
-def _needed_glibc(elf: ELFFile, *, dynamic: bool) -> tuple[int, int] | None:
+def _needed_glibc(elf: "ELFFile", *, dynamic: bool) -> tuple[int, int] | None:
     """The highest GLIBC_x.y among the names of versions needed.
 
     They stand in the string table that the section of needed versions links to; symbols' names stand there too, but none of them
@@ -80,7 +84,7 @@ def _needed_glibc(elf: ELFFile, *, dynamic: bool) -> tuple[int, int] | None:
     return max(floors) if max(floors) > (0, 0) else None
 
 
-def _versions_named(elf: ELFFile, strings: Any) -> list[tuple[int, int]]:
+def _versions_named(elf: "ELFFile", strings: Any) -> list[tuple[int, int]]:
     if strings["sh_size"] > _LARGEST_STRINGS:
         raise BadElf("a string table larger than any linker makes")
     elf.stream.seek(strings["sh_offset"])

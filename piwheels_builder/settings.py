@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from piwheels_builder.errors import BadInput
 
 Settings = TypeVar("Settings")
@@ -57,6 +55,8 @@ class BuilderSettings:
     #: First of ``slots`` user ids that builds run as when the service is root; None runs them as the service's own user.
     first_build_uid: int | None = None
     build_seconds: int = 6 * 3600
+    #: MB of disk that one build may fill.
+    build_disk_mb: int = 4096
     heartbeat_seconds: int = 60
     #: A lease lasts this long after the last heartbeat.
     lease_seconds: int = 4 * 3600
@@ -94,6 +94,9 @@ def load_builder(path: Path | None = None) -> BuilderSettings:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    # `piwheels-builder build` reads no settings, and is over sooner than many an import.
+    import yaml  # noqa: PLC0415
+
     try:
         fields = yaml.safe_load(path.read_text())
     except OSError as error:

@@ -16,14 +16,19 @@ from piwheels_builder.builder.disk import remove
 
 @dataclass(frozen=True)
 class Area:
-    """``root`` is the builder's own. What lies in ``build``, ``tmp`` and ``shm`` the build may write: it is not to be trusted."""
+    """``root`` is the builder's own. What lies in ``opened`` the build may write: it is not to be trusted."""
 
     root: Path
 
     @property
+    def opened(self) -> Path:
+        """Holds build/, tmp/ and shm/. While a warm parent's child builds, it lies where that parent sees it."""
+        return self.root / "opened"
+
+    @property
     def build(self) -> Path:
         """Mounted at /build: src/ (the unpacked sdist), wheels/ and home/."""
-        return self.root / "build"
+        return self.opened / "build"
 
     @property
     def source(self) -> Path:
@@ -36,12 +41,12 @@ class Area:
     @property
     def tmp(self) -> Path:
         """Mounted at /tmp and /var/tmp."""
-        return self.root / "tmp"
+        return self.opened / "tmp"
 
     @property
     def shm(self) -> Path:
         """Mounted at /dev/shm."""
-        return self.root / "shm"
+        return self.opened / "shm"
 
     @property
     def driver(self) -> Path:
@@ -65,12 +70,23 @@ def new_area(root: Path) -> Iterator[Area]:
     discard(root)
     area = Area(root)
     root.mkdir(parents=True, mode=0o700)
-    places = (area.build, area.source, area.wheels, area.build / "home", area.tmp, area.shm, area.driver, area.etc, area.own)
-    for directory in places:
-        directory.mkdir()
-        # The build runs as another user when we are root: the umask must not shut it out.
-        directory.chmod(0o755)
+    places = (
+        area.opened,
+        area.build,
+        area.source,
+        area.wheels,
+        area.build / "home",
+        area.tmp,
+        area.shm,
+        area.driver,
+        area.etc,
+        area.own,
+    )
     try:
+        for directory in places:
+            directory.mkdir()
+            # The build runs as another user when we are root: the umask must not shut it out.
+            directory.chmod(0o755)
         yield area
     finally:
         discard(root)
@@ -109,7 +125,7 @@ def _remove_once(tree: Path) -> None:
 def open_left(area: Area, *steps: str) -> Iterator[IO[bytes]]:
     """Open a file below ``area.build`` that a build left. Raises OSError unless it is a regular file reached without links."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(area.build, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(area.build, flags | os.O_DIRECTORY)
     for step in steps:
         parent = descriptor
         try:

@@ -1,7 +1,7 @@
 """The command line that puts a program into the sandbox. What isn't mounted here, a build doesn't see."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,20 +11,33 @@ from piwheels_builder.builder.limits import Limits
 #: Of the host's /etc, what compilers and the dynamic linker read. The rest of /etc is ours, see etc_files.
 _ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives")
 _TOP = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
+_BWRAP_INSIDE = "/bwrap"
+_OF_OURS = ("--die-with-parent", "--new-session", "--hostname", "builder")
 _NAMESPACES = ("--unshare-pid", "--unshare-ipc", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
 
 
 @dataclass(frozen=True)
 class Sandbox:
-    """One build's sandbox. ``uid``: the user builds run as when we are root, None for our own; ``personality``: of setarch."""
+    """What a program in a sandbox sees. ``driver`` and ``etc`` are directories of ours, as in Area.
+
+    ``opened`` are the directories it may write, by their place inside; ``uid``: the user it runs as when we are root, None for our
+    own; ``personality``: of setarch.
+    """
 
     bwrap: Path
-    area: Area
     environment: Path
+    driver: Path
+    etc: Path
+    opened: Mapping[str, Path]
     prefixes: tuple[Path, ...] = ()
     uid: int | None = None
     personality: str | None = None
     limits: Limits = field(default_factory=Limits)
+
+
+def opened_by(area: Area) -> dict[str, Path]:
+    """What a build may write, by its place inside."""
+    return {"/build": area.build, "/tmp": area.tmp, "/dev/shm": area.shm}  # noqa: S108 - inside
 
 
 def command(sandbox: Sandbox, program: Sequence[str]) -> list[str]:
@@ -33,14 +46,34 @@ def command(sandbox: Sandbox, program: Sequence[str]) -> list[str]:
         os.fspath(sandbox.bwrap),
         *_NAMESPACES,
         *([] if sandbox.uid is not None else ["--unshare-user"]),
-        *("--die-with-parent", "--new-session", "--hostname", "builder", "--chdir", "/build"),
-        *_mounts(sandbox),
+        *_OF_OURS,
+        *("--chdir", "/build"),
+        *_mounts(sandbox, ("--proc", "/proc")),
         "--",
         *_demotion(sandbox.uid),
         *sandbox.limits.prlimit(),
-        *(["/usr/bin/setarch", sandbox.personality] if sandbox.personality else []),
+        *_pretence(sandbox),
         *program,
     ]
+
+
+def parent_command(sandbox: Sandbox, program: Sequence[str]) -> list[str]:
+    """The same for a warm parent, whose children take namespaces of their own: as an ordinary user, also when we are root.
+
+    As root a first bwrap makes what is ours alone to read visible, and a second one inside, run by the user of the builds, is the
+    sandbox: the namespaces of children must belong to one in which /proc is whole, which bwrap never leaves to root.
+    """
+    inner = [*_NAMESPACES, "--unshare-user", *_OF_OURS]
+    end = ["--", *_pretence(sandbox), *program]
+    if sandbox.uid is None:
+        return [os.fspath(sandbox.bwrap), *inner, *_mounts(sandbox, ("--proc", "/proc")), *end]
+    within = ["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
+    for place in sandbox.opened:
+        within += ["--bind", place, place]
+    first = ("--bind", "/proc", "/proc", "--ro-bind", os.fspath(sandbox.bwrap), _BWRAP_INSIDE)
+    # Its pid namespace has all of it die with us: a process that gave up root's rights can't signal what runs as another user.
+    outer = [os.fspath(sandbox.bwrap), "--die-with-parent", "--unshare-pid", *_mounts(sandbox, first), "--"]
+    return [*outer, *_demotion(sandbox.uid), _BWRAP_INSIDE, *inner, *within, *end]
 
 
 def etc_files(uid: int) -> dict[str, str]:
@@ -53,25 +86,25 @@ def etc_files(uid: int) -> dict[str, str]:
     }
 
 
-def _mounts(sandbox: Sandbox) -> Iterator[str]:
+def _mounts(sandbox: Sandbox, first: Sequence[str]) -> Iterator[str]:
     yield from ("--ro-bind", "/usr", "/usr")
     for name in _TOP:
         yield from _top_level(Path("/") / name)
-    yield from ("--proc", "/proc", "--dev", "/dev", "--dir", "/etc")
+    yield from (*first, "--dev", "/dev", "--dir", "/etc")
     for name in _ETC:
         yield from ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
     yield from ("--symlink", "../usr/lib/os-release", "/etc/os-release")
     for name in etc_files(0):
-        yield from ("--ro-bind", f"{sandbox.area.etc}/{name}", f"/etc/{name}")
+        yield from ("--ro-bind", f"{sandbox.etc}/{name}", f"/etc/{name}")
     for prefix in _prefixes(sandbox.prefixes):
         # bwrap itself makes what is missing above a mount 0700, and the build runs as another user.
         for above in reversed(prefix.parents[:-1]):
             yield from ("--dir", os.fspath(above))
         yield from ("--ro-bind", os.path.realpath(prefix), os.fspath(prefix))
-    area = sandbox.area
-    yield from ("--ro-bind", os.fspath(sandbox.environment), "/env", "--ro-bind", os.fspath(area.driver), "/driver")
-    yield from ("--bind", os.fspath(area.build), "/build", "--bind", os.fspath(area.tmp), "/tmp")  # noqa: S108 - inside
-    yield from ("--bind", os.fspath(area.shm), "/dev/shm", "--dir", "/var", "--symlink", "../tmp", "/var/tmp")  # noqa: S108 - inside
+    yield from ("--ro-bind", os.fspath(sandbox.environment), "/env", "--ro-bind", os.fspath(sandbox.driver), "/driver")
+    yield from ("--dir", "/build", "--dir", "/tmp", "--dir", "/var", "--symlink", "../tmp", "/var/tmp")  # noqa: S108 - inside
+    for place, directory in sandbox.opened.items():
+        yield from ("--bind", os.fspath(directory), place)
     # What is left is memory, without a bound: an ordinary user's sandbox is that user's own.
     yield from ("--remount-ro", "/dev", "--remount-ro", "/")
 
@@ -88,6 +121,10 @@ def _prefixes(prefixes: Sequence[Path]) -> list[Path]:
     """Where the interpreter lives if not in /usr, under each name that leads there."""
     places = {place for prefix in prefixes for place in (prefix, prefix.resolve())}
     return sorted(place for place in places if not place.is_relative_to("/usr"))
+
+
+def _pretence(sandbox: Sandbox) -> list[str]:
+    return ["/usr/bin/setarch", sandbox.personality] if sandbox.personality else []
 
 
 def _demotion(uid: int | None) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 
 from piwheels_builder.builder.ending import BuildEnded
 from piwheels_builder.states import Outcome
@@ -14,6 +14,10 @@ _LEGACY = "setuptools.build_meta:__legacy__"
 #: For a source without requirements of its own. wheel: many a setup.py from before PEP 517 imports it.
 _LEGACY_REQUIRES = ("setuptools>=40.8.0", "wheel")
 _LARGEST = 2**20
+#: A key of n parts takes a parser n * n steps: a MiB of them would take it an hour, and can't be interrupted.
+_MOST_DOTS_IN_LINE = 1000
+#: uv asks upstream about each; the largest sources in use have some twenty.
+_MOST_REQUIREMENTS = 200
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,10 @@ def read_build_system(source: Path) -> BuildSystem:
     if place.stat().st_size > _LARGEST:
         raise _bad(f"is larger than {_LARGEST} bytes")
     try:
-        table = tomllib.loads(place.read_text(encoding="utf-8")).get("build-system")
+        text = place.read_text(encoding="utf-8")
+        if any(line.count(".") > _MOST_DOTS_IN_LINE for line in text.splitlines()):
+            raise _bad(f"has a line with more than {_MOST_DOTS_IN_LINE} dots")
+        table = tomllib.loads(text).get("build-system")
     except (ValueError, RecursionError) as error:
         raise _bad(f"is not TOML: {error}"[:300]) from error
     if table is None:
@@ -48,17 +55,25 @@ def check_requirements(requirements: object) -> tuple[str, ...]:
     """
     if not _is_list_of_strings(requirements):
         raise BuildEnded(Outcome.BAD_SDIST, "its build requirements are not a list of texts")
+    if len(requirements) > _MOST_REQUIREMENTS:
+        raise BuildEnded(
+            Outcome.REQUIREMENT_UNAVAILABLE, f"{len(requirements)} build requirements, {_MOST_REQUIREMENTS} are allowed"
+        )
     return tuple(_check_requirement(requirement) for requirement in requirements)
 
 
 def _check_requirement(text: str) -> str:
     try:
         requirement = Requirement(text)
-    except InvalidRequirement as error:
+        plain = str(requirement)
+    except (ValueError, RecursionError) as error:
         raise BuildEnded(Outcome.REQUIREMENT_UNAVAILABLE, f"{text[:100]!r} is not a requirement (PEP 508)") from error
     if requirement.url:
         raise BuildEnded(Outcome.REQUIREMENT_UNAVAILABLE, f"{text[:100]!r} is a URL, and only the upstream index is asked")
-    return str(requirement)
+    if not plain.isprintable():
+        # A marker's text may hold an end of line, and the next line of uv's file would be an option.
+        raise BuildEnded(Outcome.REQUIREMENT_UNAVAILABLE, f"{text[:100]!r} is not one line of text")
+    return plain
 
 
 def _build_system(table: Any) -> BuildSystem:

@@ -6,6 +6,9 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+#: With less free space than this, in bytes, a disk counts as full: no build starts.
+SPARE_BYTES = 64 * 2**20
+
 
 def write_atomically(path: Path, text: str) -> None:
     """Write ``path`` through a temporary name that starts with a dot. Raises OSError, leaving no temporary file."""
@@ -40,9 +43,10 @@ def sync(path: Path) -> None:
 
 def sync_files(directory: Path) -> None:
     """Wait until the disk has every file in a directory, and their names."""
-    for entry in os.scandir(directory):
-        if entry.is_file(follow_symlinks=False):
-            sync(Path(entry.path))
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_file(follow_symlinks=False):
+                sync(Path(entry.path))
     sync(directory)
 
 

@@ -15,7 +15,7 @@ from piwheels_builder.builder.ending import BuildEnded
 from piwheels_builder.builder.interpreter import Interpreter
 from piwheels_builder.builder.log import BuildLog
 from piwheels_builder.builder.resolution import Resolution, uv_failure
-from piwheels_builder.builder.uv import Uv
+from piwheels_builder.builder.uv import Uv, tied
 from piwheels_builder.states import Outcome
 
 #: How many environments are kept; the least recently used ones go first. One with setuptools alone has 12 MB.
@@ -25,10 +25,11 @@ _COMPILE_SECONDS = 300
 
 @dataclass(frozen=True)
 class Environment:
-    """A directory to mount at /env. ``key`` tells environments with different content apart."""
+    """A directory to mount at /env. ``key`` tells environments with different content apart; ``names`` are normalized."""
 
     path: Path
     key: str
+    names: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Environments:
         while (lock := _lock_shared(path)) is None:
             self._make(path, resolution, python, log)
         try:
-            yield Environment(path, key)
+            yield Environment(path, key, frozenset(resolution.versions))
         finally:
             os.close(lock)
 
@@ -60,6 +61,7 @@ class Environments:
         finally:
             discard(new)
         self._drop_unused()
+        self.uv.keep_small(log)
 
     def _fill(self, new: Path, resolution: Resolution, python: Interpreter, log: BuildLog) -> None:
         since = log.size()
@@ -83,7 +85,7 @@ class Environments:
         """Compile to bytecode by the bare interpreter, -S: uv would start the environment's, which runs the wheels' .pth files."""
         how = ("-I", "-S", "-m", "compileall", "-q", "-q", "-j", "0", "-s", os.fspath(new), "-p", "/env", os.fspath(new / "lib"))
         ended = self.uv.runner(
-            [os.fspath(python.executable), *how], environment={}, output=log, seconds=_COMPILE_SECONDS, output_bytes=2**20
+            tied([os.fspath(python.executable), *how]), environment={}, output=log, seconds=_COMPILE_SECONDS, output_bytes=2**20
         )
         # A package may hold files that are no Python of this version: then compileall ends with 1, and has done the rest.
         if ended.stop:

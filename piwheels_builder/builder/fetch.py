@@ -1,6 +1,5 @@
 """The sdist of a release: its bytes, checked, from the upstream index or from the cache."""
 
-import errno
 import hashlib
 import os
 import time
@@ -8,28 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 from uuid import uuid4
 
-import requests
-import urllib3
-
-from piwheels_builder.builder.ending import BuildEnded
 from piwheels_builder.queue.batch import Sdist
-from piwheels_builder.states import Outcome
 
-#: The most an sdist may have where upstream lists no size, in bytes.
-UNLISTED_SIZE = 1024 * 2**20
 #: What the cache keeps, in bytes. Nothing used within CACHE_REST seconds is dropped: another slot may be reading it.
 CACHE_BYTES = 2 * 2**30
 CACHE_REST = 600
-TRIES = 5
-#: Seconds to connect and between two pieces; seconds for one whole try; the longest pause a server may ask for.
-_TIMEOUT = (15, 60)
-_DEADLINE = 1800
-_LONGEST_PAUSE = 60
-_TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
-_CHUNK = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -83,86 +67,15 @@ def fetch(sdist: Sdist, cache: SdistCache, pause: Callable[[float], None] = time
     cached = cache.find(sdist.sha256) if sdist.sha256 else None
     if cached:
         return cached
-    if urlsplit(sdist.url).scheme not in {"http", "https"}:
-        raise BuildEnded(Outcome.SDIST_UNAVAILABLE, f"{_shown(sdist.url)} is neither http nor https")
-    with requests.Session() as session:
-        for wait in _pauses():
-            try:
-                return _download(session, sdist, cache)
-            except _Again as again:
-                last = again
-                if wait is not None:
-                    pause(min(again.seconds or wait, _LONGEST_PAUSE))
-    raise BuildEnded(Outcome.NETWORK_AWAY, f"{_shown(sdist.url)}: {last}, {TRIES} times")
+    # What it imports takes longer than many a build, and a cached sdist doesn't need it.
+    from piwheels_builder.builder.download import download  # noqa: PLC0415
 
-
-class _Again(Exception):
-    """One try failed in a way that may pass, after ``seconds`` if the server said so."""
-
-    def __init__(self, why: str, seconds: float | None = None) -> None:
-        super().__init__(why)
-        self.seconds = seconds
-
-
-def _pauses() -> Iterator[float | None]:
-    """Seconds to wait after each failed try; None after the last."""
-    yield from (2.0**power for power in range(TRIES - 1))
-    yield None
-
-
-def _download(session: requests.Session, sdist: Sdist, cache: SdistCache) -> Path:
     temporary = cache.new()
     try:
-        sha256 = _stream(session, sdist, temporary)
+        sha256 = download(sdist, temporary, pause)
         return cache.keep(temporary, sha256)
-    except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL, requests.exceptions.TooManyRedirects) as error:
-        raise BuildEnded(Outcome.SDIST_UNAVAILABLE, f"{_shown(sdist.url)}: {type(error).__name__}") from error
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise _network_fault(error) from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _network_fault(error: Exception) -> Exception:
-    # requests' errors are OSErrors too: what the disk says inside one must stay what it is.
-    if isinstance(error.__cause__, OSError) and error.__cause__.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return error.__cause__
-    return _Again(type(error).__name__)
-
-
-def _stream(session: requests.Session, sdist: Sdist, into: Path) -> str:
-    """Write the response to a file. Returns its sha256, which is the listed one if there is one."""
-    # identity: a server that compresses on the way would have requests undo the sdist's own compression.
-    with session.get(sdist.url, stream=True, timeout=_TIMEOUT, headers={"Accept-Encoding": "identity"}) as response:
-        _check_status(response, sdist)
-        size, sha256 = _write(response, into, sdist.size or UNLISTED_SIZE, sdist)
-    if sdist.size is not None and size < sdist.size:
-        raise _Again(f"truncated after {size} of {sdist.size} bytes")
-    if sdist.sha256 is not None and sha256 != sdist.sha256:
-        raise BuildEnded(Outcome.SDIST_UNAVAILABLE, f"{sdist.filename} has sha256 {sha256}, listed is {sdist.sha256}")
-    return sha256
-
-
-def _check_status(response: requests.Response, sdist: Sdist) -> None:
-    if response.status_code in _TEMPORARY:
-        wait = response.headers.get("Retry-After", "")
-        raise _Again(f"the server answers {response.status_code}", float(wait) if wait.isdecimal() else None)
-    if response.status_code != requests.codes.ok:
-        raise BuildEnded(Outcome.SDIST_UNAVAILABLE, f"{_shown(sdist.url)}: the server answers {response.status_code}")
-
-
-def _write(response: requests.Response, into: Path, most: int, sdist: Sdist) -> tuple[int, str]:
-    digest, size, deadline = hashlib.sha256(), 0, time.monotonic() + _DEADLINE
-    with into.open("wb") as file:
-        for chunk in response.raw.stream(_CHUNK, decode_content=False):
-            size += len(chunk)
-            if size > most:
-                raise BuildEnded(Outcome.SDIST_UNAVAILABLE, f"{sdist.filename} has more than the listed {most} bytes")
-            if time.monotonic() > deadline:
-                raise _Again(f"not done after {_DEADLINE} s")
-            digest.update(chunk)
-            file.write(chunk)
-    return size, digest.hexdigest()
 
 
 def _sha256(path: Path) -> str:
@@ -171,12 +84,7 @@ def _sha256(path: Path) -> str:
 
 
 def _files(directory: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    for entry in os.scandir(directory):
-        with suppress(FileNotFoundError):
-            yield Path(entry.path), entry.stat()
-
-
-def _shown(url: str) -> str:
-    """The URL as it may stand in a log: without credentials, query and fragment."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                yield Path(entry.path), entry.stat()

@@ -7,23 +7,29 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from piwheels_builder.builder import driver
+from piwheels_builder.builder import inside
 from piwheels_builder.builder.area import Area, open_left
+from piwheels_builder.builder.inside.words import ASKS
 from piwheels_builder.builder.process import Ended
 
 _LARGEST_RESULT = 2**20
-_MEMORY_BELIEVED = 2**44
+#: -u: what it prints stands in the log in the order in which it was printed.
+COMMAND = ("/env/bin/python", "-u", "/driver/driver.py")
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the driver reads: ``source`` inside the sandbox; requirements already ``resolved``; normalized names ``installed``."""
+    """What the driver reads: ``source`` inside the sandbox; requirements already ``resolved``; normalized names ``installed``.
+
+    ``jobs``: how many files may be compiled at once.
+    """
 
     source: str
     backend: str
     backend_path: tuple[str, ...]
     resolved: tuple[str, ...]
     installed: tuple[str, ...]
+    jobs: int = 1
 
 
 @dataclass(frozen=True)
@@ -34,23 +40,25 @@ class Answer:
     #: Requirements that the backend asks for and the environment may lack.
     requires: tuple[str, ...] | None = None
     failure: str | None = None
-    peak_memory: int | None = None
 
     @property
     def asks(self) -> bool:
-        return self.ended.exit_code == driver.ASKS and self.requires is not None and not self.ended.stop
-
-
-#: -u: what it prints stands in the log in the order in which it was printed.
-COMMAND = ("/env/bin/python", "-u", "/driver/driver.py")
+        return self.ended.exit_code == ASKS and self.requires is not None and not self.ended.stop
 
 
 def write_request(area: Area, request: Request) -> None:
     """Put the driver and its request where the sandbox mounts them."""
-    shutil.copyfile(driver.__file__, area.driver / "driver.py")
-    (area.driver / "request.json").write_text(json.dumps(asdict(request)), encoding="utf-8")
-    for name in ("driver.py", "request.json"):
-        (area.driver / name).chmod(0o644)
+    write_inside(area.driver)
+    path = area.driver / "request.json"
+    path.write_text(json.dumps(asdict(request)), encoding="utf-8")
+    path.chmod(0o644)
+
+
+def write_inside(driver: Path) -> None:
+    """Put the programs that run inside into the directory that the sandbox mounts at /driver, for every user to read."""
+    for program in Path(inside.__path__[0]).glob("[a-z]*.py"):
+        shutil.copyfile(program, driver / program.name)
+        (driver / program.name).chmod(0o644)
 
 
 def read_answer(area: Area, ended: Ended) -> Answer:
@@ -64,13 +72,11 @@ def read_answer(area: Area, ended: Ended) -> Answer:
 
 
 def _answer(fields: dict[str, Any], ended: Ended) -> Answer:
-    requires, failure, peak = fields.get("requires"), fields.get("failure"), fields.get("peak_memory")
-    counted = isinstance(peak, int) and not isinstance(peak, bool) and 0 <= peak < _MEMORY_BELIEVED
+    requires, failure = fields.get("requires"), fields.get("failure")
     return Answer(
         ended,
         requires=tuple(requires) if _is_list_of_strings(requires) else None,
         failure=failure[:1000] if isinstance(failure, str) else None,
-        peak_memory=peak if counted else None,
     )
 
 

@@ -2,25 +2,16 @@
 
 import functools
 import json
+import os
 import subprocess
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from piwheels_builder.builder import about_python
+from piwheels_builder.builder.about_python import about_this_python
 from piwheels_builder.errors import BadInput
-
-#: Runs with -I -S, so that no package of that Python's has a say. platlibdir and the like all lie below the prefixes.
-_ASK = """
-import json, platform, struct, sys, sysconfig
-print(json.dumps({
-    "executable": getattr(sys, "_base_executable", None) or sys.executable,
-    "prefixes": sorted({sys.base_prefix, sys.base_exec_prefix}),
-    "version": platform.python_version(),
-    "implementation": sys.implementation.name,
-    "abi": sysconfig.get_config_var("SOABI") or sysconfig.get_config_var("EXT_SUFFIX"),
-    "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
-    "bits": struct.calcsize("P") * 8,
-}))
-"""
 
 
 @dataclass(frozen=True)
@@ -50,11 +41,17 @@ class Interpreter:
 
 @functools.cache
 def describe(python: Path) -> Interpreter:
-    """Ask a Python about itself, once. Raises BadInput if it doesn't run."""
-    try:
-        answer = subprocess.run([python, "-I", "-S", "-c", _ASK], capture_output=True, check=True, timeout=60, text=True)
-        fields = json.loads(answer.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
-        raise BadInput(f"{python} does not run as a Python ({error}): name another one, or install it") from error
+    """Ask a Python about itself, once; the one that runs this needs no asking. Raises BadInput if it doesn't run."""
+    fields = about_this_python() if python == Path(sys.executable) else _ask(python)
     executable, prefixes = Path(fields.pop("executable")), tuple(map(Path, fields.pop("prefixes")))
     return Interpreter(executable=executable, prefixes=prefixes, **fields)
+
+
+def _ask(python: Path) -> dict[str, Any]:
+    try:
+        # -I -S: no package of that Python's has a say.
+        command = [os.fspath(python), "-I", "-S", about_python.__file__]
+        answer = subprocess.run(command, capture_output=True, check=True, timeout=60, text=True)
+        return dict(json.loads(answer.stdout))
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise BadInput(f"{python} does not run as a Python ({error}): name another one, or install it") from error

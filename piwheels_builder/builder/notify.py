@@ -11,7 +11,8 @@ def notify(state: str) -> None:
         return
     # An abstract socket is written with @ for its leading NUL.
     address = "\0" + address[1:] if address.startswith("@") else address
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+    # A listener that hangs, its buffer full, must not hold the service.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as sender:
         try:
             sender.sendto(state.encode(), address)
         except OSError:

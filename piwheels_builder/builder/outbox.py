@@ -1,6 +1,7 @@
 """The outbox: how attempts ended, with wheels and logs, until the database and the index host have them.
 
 .<lease_id>-<build_id>/         being delivered: no entry yet, removed when the service starts
+.gone-<lease_id>-<build_id>/    dropped, and on its way out
 <lease_id>-<build_id>/          result.json (Attempt), log.txt, the wheel, and `recorded` once the database knows
 refused/                        entries that cannot be recorded, kept for a person to look at
 """
@@ -18,6 +19,7 @@ from piwheels_builder.errors import BadInput
 log = logging.getLogger(__name__)
 
 _RECORDED = "recorded"
+_GONE = ".gone-"
 _REFUSED = "refused"
 
 
@@ -127,11 +129,17 @@ class Outbox:
 
     def drop(self, entry: Entry) -> None:
         """Remove an entry, wheel and all, at once for every reader."""
-        leaving = self.directory / f".{entry.name}"
-        remove(leaving)
-        entry.path.rename(leaving)
-        sync(self.directory)
-        remove(leaving)
+        gone = self.directory / f"{_GONE}{entry.name}"
+        entry.path.rename(gone)
+        try:
+            sync(self.directory)
+        finally:
+            remove(gone)
+
+    def clear_dropped(self) -> None:
+        """Remove what a disk that refused in the middle of ``drop`` has kept."""
+        for gone in self.directory.glob(f"{_GONE}*"):
+            remove(gone)
 
     def set_aside(self, entry: Entry, why: str) -> None:
         """Keep an entry that cannot be recorded out of the way of the others."""

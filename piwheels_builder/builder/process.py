@@ -18,7 +18,10 @@ _CHUNK = 64 * 1024
 
 @dataclass(frozen=True)
 class Stop:
-    """Why it was killed. ``limit``: timeout, log_flood, stalled, memory, disk or processes. ``mechanism``: what enforced it."""
+    """Why it was killed. ``limit``: timeout, log_flood, stalled, memory, disk, processes, crowded. ``mechanism``: what enforced it.
+
+    ``crowded`` says nothing of the build: this machine has no memory for so many at once, and it was the youngest.
+    """
 
     limit: str
     mechanism: str
@@ -115,12 +118,14 @@ def run(
 
 def follow(running: Running, *, output: Output, seconds: float, output_bytes: int, watch: Watch | None = None) -> Ended:
     """Copy the output of what was started until it has ended, as in ``run``."""
+    stop = None
     try:
         stop = _Following(running, output, output_bytes, watch).until(time.monotonic() + seconds)
     finally:
-        exit_code = running.kill()
-    ended = Ended(exit_code, stop)
-    return watch.end(ended) if watch else ended
+        ended = Ended(running.kill(), stop)
+        if watch:
+            ended = watch.end(ended)
+    return ended
 
 
 class _Stopped(Exception):

@@ -29,6 +29,7 @@ def sole_use(state_dir: Path) -> Iterator[None]:
 
 def recover(state_dir: Path, spool: Spool, outbox: Outbox) -> None:
     """Deliver every build that began and never ended as killed, and remove what was half made. Raises OSError: call it again."""
+    spool.clear_leftovers()
     outbox.clear_leftovers()
     outbox.discard_damaged()
     entries = {entry.name: entry for entry in outbox.entries()}
@@ -41,8 +42,9 @@ def recover(state_dir: Path, spool: Spool, outbox: Outbox) -> None:
             spool.end(name)
     (state_dir / "area").mkdir(exist_ok=True)
     _clear(state_dir / "area", "*")
-    # Environments that were being made, or dropped.
-    _clear(state_dir / "environments", ".*")
+    # Environments, sdists and resolutions that were being made, or dropped.
+    for place in ("environments", "cache/sdists", "cache/resolutions"):
+        _clear(state_dir / place, ".*")
 
 
 def _clear(directory: Path, pattern: str) -> None:

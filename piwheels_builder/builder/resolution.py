@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -15,16 +16,19 @@ from piwheels_builder.builder.ending import BuildEnded
 from piwheels_builder.builder.interpreter import Interpreter
 from piwheels_builder.builder.log import BuildLog
 from piwheels_builder.builder.uv import Uv
-from piwheels_builder.states import Outcome
+from piwheels_builder.states import Blame, Outcome
+from piwheels_builder.triage.requirements import missing_requirement
 
 #: A resolution is used again for this many seconds, then upstream is asked what is new.
 FRESH = 3600
 _MOST_KEPT = 2000
 #: What uv prints, and the outcome it means; the first that is found counts. All words of uv 0.9 to 0.13 (tested).
 _FAILURES = (
+    # uv finds no solution either where the disk, a page or a wheel's bytes failed it: that says nothing of the requirement.
+    (("No space left on device", "Disk quota exceeded"), Outcome.DISK_FULL),
+    (("invalid package format", "returned a 401", "returned a 403", "returned a 407"), Outcome.NETWORK_AWAY),
     (("building from source is disabled", "no usable wheels", "has no wheels with a matching"), Outcome.REQUIREMENT_WITHOUT_WHEEL),
     (("No solution found", "was not found in the package registry"), Outcome.REQUIREMENT_UNAVAILABLE),
-    (("No space left on device", "Disk quota exceeded"), Outcome.DISK_FULL),
     (("Failed to fetch", "error sending request", "Request failed", "HTTP status", "operation timed out"), Outcome.NETWORK_AWAY),
 )
 
@@ -44,18 +48,22 @@ class Resolution:
 
 @dataclass(frozen=True)
 class Resolver:
-    """Remembers resolutions in ``cache``; ``scratch`` is a directory for files of one build."""
+    """Remembers resolutions in ``cache``; ``scratch`` is a directory for files of one build.
+
+    ``as_of``: what upstream got later is not there. Needs an upstream that tells upload times (PEP 700).
+    """
 
     uv: Uv
     cache: Path
     scratch: Path
+    as_of: date | None = None
 
     def resolve(self, requirements: Iterable[str], python: Interpreter, log: BuildLog) -> Resolution:
         """Raises BuildEnded (requirement_unavailable, requirement_without_wheel, network_away, ...) and OSError."""
         wanted = sorted(set(requirements))
         if not wanted:
             return Resolution(())
-        key = "\n".join([*wanted, python.identity, self.uv.upstream or ""])
+        key = "\n".join([*wanted, python.identity, self.uv.upstream or "", f"{self.as_of}"])
         remembered = self.cache / hashlib.sha256(key.encode()).hexdigest()
         if _is_fresh(remembered):
             return _read(remembered)
@@ -70,8 +78,10 @@ class Resolver:
         asked.write_text("\n".join(wanted) + "\n", encoding="utf-8")
         answered.unlink(missing_ok=True)
         since = log.size()
-        place = ("--python", os.fspath(python.executable), "--output-file", os.fspath(answered))
-        code = self.uv.run("pip", "compile", "--no-build", "--no-header", "--no-annotate", *place, os.fspath(asked), log=log)
+        how = ["--no-build", "--no-header", "--no-annotate", "--python", os.fspath(python.executable)]
+        if self.as_of:
+            how += ["--exclude-newer", f"{self.as_of}T00:00:00Z"]
+        code = self.uv.run("pip", "compile", *how, "--output-file", os.fspath(answered), os.fspath(asked), log=log)
         if code:
             raise uv_failure(log.text(since))
         return _read(answered)
@@ -83,7 +93,8 @@ def uv_failure(said: str) -> BuildEnded:
     because = [line.partition("cause:")[2].strip() for line in said.splitlines() if "cause:" in line]
     for words, outcome in _FAILURES:
         if any(word in said for word in words):
-            return BuildEnded(outcome, " ".join(because[:2]) or line)
+            missing = missing_requirement(said) if outcome.blame is Blame.RELEASE else None
+            return BuildEnded(outcome, " ".join(because[:2]) or line, missing=missing)
     return BuildEnded(Outcome.BUILDER_FAULT, f"uv failed: {line}")
 
 

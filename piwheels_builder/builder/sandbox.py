@@ -1,4 +1,4 @@
-"""Finds bubblewrap, makes sure that it works here, and runs programs in it."""
+"""Finds bubblewrap, makes sure that it works here, and prepares what a build finds in it."""
 
 import functools
 import importlib
@@ -7,13 +7,11 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from piwheels_builder.builder.area import Area, give, new_area
-from piwheels_builder.builder.bubblewrap import Sandbox, command, etc_files
-from piwheels_builder.builder.process import Ended, Output, Runner
+from piwheels_builder.builder.bubblewrap import Sandbox, command, etc_files, opened_by
 from piwheels_builder.errors import SandboxUnavailable
 from piwheels_builder.targets import Target
 
@@ -24,7 +22,7 @@ _ALLOW = (
 )
 #: util-linux, on every Debian.
 _PROGRAMS = ("/usr/bin/prlimit", "/usr/bin/setpriv", "/usr/bin/setarch")
-_PATH = "/env/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+PATH = "/env/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 _32_BIT = {"armv6l": "aarch64", "armv7l": "aarch64", "i686": "x86_64"}
 #: zip files, and so wheels, can't say an earlier time than 1980.
 _EARLIEST = 315532800
@@ -55,8 +53,8 @@ def check_sandbox(build_uid: int | None = None) -> Path:
         raise SandboxUnavailable("as root, builds need a user id of their own: set first_build_uid in builder.yml")
     with tempfile.TemporaryDirectory() as place, new_area(Path(place) / "check") as area:
         prepare(area, build_uid)
-        sandbox = Sandbox(bwrap=bwrap, area=area, environment=area.own, uid=build_uid)
-        tried = subprocess.run(command(sandbox, ["true"]), capture_output=True, env={"PATH": _PATH}, text=True, check=False)
+        sandbox = Sandbox(bwrap, area.own, area.driver, area.etc, opened_by(area), uid=build_uid)
+        tried = subprocess.run(command(sandbox, ["true"]), capture_output=True, env={"PATH": PATH}, text=True, check=False)
     if tried.returncode:
         remedy = _ALLOW if build_uid is None else "inside a container, that container needs CAP_SYS_ADMIN"
         raise SandboxUnavailable(f"bubblewrap does not work here ({tried.stderr.strip()[:200]}): {remedy}")
@@ -65,18 +63,23 @@ def check_sandbox(build_uid: int | None = None) -> Path:
 
 def prepare(area: Area, uid: int | None) -> None:
     """Write the sandbox's /etc, and hand the build its directories."""
-    for name, content in etc_files(uid if uid is not None else os.getuid()).items():
-        (area.etc / name).write_text(content)
-        (area.etc / name).chmod(0o644)
+    write_etc(area.etc, uid)
     if uid is not None:
         give(area, uid)
 
 
-def variables(target: Target, released_at: datetime | None = None) -> dict[str, str]:
-    """All environment variables of a build: none of ours."""
+def write_etc(etc: Path, uid: int | None) -> None:
+    """Our files of the sandbox's /etc, for builds that run as ``uid``, None for ourselves."""
+    for name, content in etc_files(uid if uid is not None else os.getuid()).items():
+        (etc / name).write_text(content)
+        (etc / name).chmod(0o644)
+
+
+def variables(target: Target, released_at: datetime | None = None, jobs: int = 1) -> dict[str, str]:
+    """All environment variables of a build: none of ours. ``jobs``: how many compilers may run at once."""
     released = int(released_at.timestamp()) if released_at else _EARLIEST
     fixed = {
-        "PATH": _PATH,
+        "PATH": PATH,
         "VIRTUAL_ENV": "/env",
         "HOME": "/build/home",
         "TMPDIR": "/tmp",  # noqa: S108 - inside the sandbox, where it is the build's own
@@ -87,6 +90,7 @@ def variables(target: Target, released_at: datetime | None = None) -> dict[str, 
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "GIT_TERMINAL_PROMPT": "0",
         "SOURCE_DATE_EPOCH": str(max(released, _EARLIEST)),
+        **dict.fromkeys(("CMAKE_BUILD_PARALLEL_LEVEL", "CARGO_BUILD_JOBS", "NPY_NUM_BUILD_JOBS", "MAX_JOBS"), str(jobs)),
     }
     if target.architecture != platform.machine():
         # A 32-bit Python under a 64-bit kernel would call itself armv8l, which is no tag anybody installs.
@@ -97,12 +101,3 @@ def variables(target: Target, released_at: datetime | None = None) -> dict[str, 
 def personality(target: Target) -> str | None:
     """What setarch must pretend for a 32-bit target under a 64-bit kernel."""
     return "linux32" if _32_BIT.get(target.architecture) == platform.machine() else None
-
-
-def run_inside(
-    sandbox: Sandbox, program: Sequence[str], *, environment: Mapping[str, str], output: Output, runner: Runner, seconds: float
-) -> Ended:
-    """Run a program in the sandbox for at most ``seconds``; when this returns, nothing of it is left running."""
-    return runner(
-        command(sandbox, program), environment=environment, output=output, seconds=seconds, output_bytes=sandbox.limits.log_bytes
-    )

@@ -1,20 +1,28 @@
 """`piwheels-builder serve`: the service with the real build function, stopped by signals."""
 
 import contextlib
+import logging
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
 import psutil
 
 from piwheels_builder.builder.attempt import Attempt
-from piwheels_builder.builder.build import Workshop, build
+from piwheels_builder.builder.build import build
+from piwheels_builder.builder.machine import memory
 from piwheels_builder.builder.sandbox import check_sandbox
 from piwheels_builder.builder.service import Build, Service
+from piwheels_builder.builder.warm import WarmParents, parents_kept
+from piwheels_builder.builder.watch import bounding_group
+from piwheels_builder.builder.workshop import Workshop
 from piwheels_builder.errors import BadInput
 from piwheels_builder.queue.batch import LeasedBuild
 from piwheels_builder.settings import BuilderSettings
+
+log = logging.getLogger(__name__)
 
 
 def serve(settings: BuilderSettings) -> None:
@@ -50,12 +58,27 @@ def run_until_signalled(service: Service) -> None:
 
 
 def build_function(settings: BuilderSettings) -> Build:
-    """``build`` in the workshop that the settings describe."""
+    """``build`` in the workshop that the settings describe, with warm parents for each slot."""
+    group = bounding_group()
+    log.info("builds are bounded by %s", f"control groups in {group}" if group else "process limits and a watcher")
+    most = parents_kept(memory().total, settings.slots)
+    parents = [WarmParents(settings.state_dir / "area", most) for _ in range(settings.slots)]
+    busy: set[int] = set()
 
     def build_in_slot(leased: LeasedBuild, lease_id: UUID, slot: int, delivery: Path) -> Attempt:
-        return build(leased, lease_id, Workshop.of(settings, slot), delivery)
+        busy.add(slot)
+        try:
+            workshop = replace(Workshop.of(settings, slot), warm=parents[slot], cores=max(1, processors() // len(busy)))
+            return build(leased, lease_id, workshop, delivery)
+        finally:
+            busy.discard(slot)
 
     return build_in_slot
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def kill_descendants() -> None:

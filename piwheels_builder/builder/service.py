@@ -8,6 +8,7 @@ it is acted upon, so the service may be killed at any moment:
 - An orderly stop books nothing: running builds are killed, their marks removed, and they are still in the spool at the next start.
   A wheel that was finished at that moment is delivered all the same.
 - A disk that takes no results pauses all building until it does; that is never held against a release.
+- So does a machine without memory. A build that was given up for others that run goes back to the spool.
 """
 
 import contextlib
@@ -23,14 +24,16 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar
 from uuid import UUID
 
+from piwheels_builder.builder.admission import Admission
 from piwheels_builder.builder.attempt import Attempt
-from piwheels_builder.builder.disk import free_bytes
+from piwheels_builder.builder.disk import SPARE_BYTES, free_bytes
 from piwheels_builder.builder.notify import notify
 from piwheels_builder.builder.outbox import Outbox, check_wheel
 from piwheels_builder.builder.record import FIRST_PAUSE, Recorder
 from piwheels_builder.builder.recovery import recover, sole_use
 from piwheels_builder.builder.spool import Spool, SpooledBuild
 from piwheels_builder.builder.status import Running, Status, StatusFile
+from piwheels_builder.builder.trouble import DiskTrouble
 from piwheels_builder.errors import BadInput
 from piwheels_builder.queue.batch import LeasedBuild
 from piwheels_builder.settings import BuilderSettings
@@ -42,10 +45,8 @@ log = logging.getLogger(__name__)
 Build = Callable[[LeasedBuild, UUID, int, Path], Attempt]
 Written = TypeVar("Written")
 
-#: With less free space than this, in bytes, no build starts.
-SPARE_BYTES = 64 * 2**20
 #: Seconds between two looks at the spool.
-_TICK = 0.5
+_TICK = 1.0
 #: Seconds an orderly stop gives the slots to notice that their builds are dead.
 _STOP_SECONDS = 10.0
 
@@ -57,7 +58,8 @@ class _Stopped(Exception):
 class Service:
     """Runs once. ``interrupt`` kills the processes of all running builds; it may be called several times while stopping.
 
-    ``first_pause`` is how many seconds pass before a disk that refused, or a database that is away, is tried again.
+    ``admission`` says which of the waiting builds starts next, as far as memory goes. ``first_pause`` is how many seconds pass
+    before a disk that refused, or a database that is away, is tried again.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Service:
         *,
         interrupt: Callable[[], None] = lambda: None,
         space: Callable[[Path], int] = free_bytes,
+        admission: Admission | None = None,
         first_pause: float = FIRST_PAUSE,
     ) -> None:
         self._settings = settings
@@ -76,7 +79,7 @@ class Service:
         self._pause = first_pause
         self._spool = Spool(settings.state_dir / "spool", settings)
         self._outbox = Outbox(settings.state_dir / "outbox")
-        self._recorder = Recorder(settings, self._spool, self._outbox, first_pause=first_pause)
+        self._recorder = Recorder(settings, self._spool, self._outbox, first_pause=first_pause, has_room=self._has_room)
         self._status = StatusFile(settings.state_dir / "status.json")
         self._asked: SimpleQueue[None] = SimpleQueue()
         self._stop = threading.Event()
@@ -85,7 +88,8 @@ class Service:
         self._work = threading.Condition()
         self._waiting: list[SpooledBuild] = []
         self._running: dict[str, Running] = {}
-        self._disk_trouble: dict[str, str] = {}
+        self._disk_trouble = DiskTrouble(self._work)
+        self._admission = admission or Admission()
         self._counts = (0, 0)
         self._counted_version: tuple[int, datetime | None] | None = None
 
@@ -126,10 +130,10 @@ class Service:
             try:
                 recover(self._settings.state_dir, self._spool, self._outbox)
             except OSError as error:
-                self._disk_refuses("recovery", error)
+                self._disk_trouble.refused("recovery", error)
                 self._show_status()
             else:
-                self._disk_obeys("recovery")
+                self._disk_trouble.obeyed("recovery")
                 return True
             if self._asked_to_stop():
                 return False
@@ -146,31 +150,31 @@ class Service:
                     self._work.notify_all()
             self._show_status()
         except OSError as error:
-            self._disk_refuses("state", error)
+            self._disk_trouble.refused("state", error)
         else:
-            self._disk_obeys("state")
+            self._disk_trouble.obeyed("state")
 
     def _check_space(self) -> None:
         free = self._space(self._outbox.directory)
         if free < SPARE_BYTES:
-            self._disk_refuses("space", f"{free >> 20} MiB free where the outbox is, {SPARE_BYTES >> 20} MiB needed")
+            self._disk_trouble.refused("space", f"{free >> 20} MiB free where the outbox is, {SPARE_BYTES >> 20} MiB needed")
         else:
-            self._disk_obeys("space")
+            self._disk_trouble.obeyed("space")
 
     def _refresh(self) -> None:
         try:
             left = self._spool.remaining(self._outbox.names())
         except OSError as error:
-            self._disk_refuses("spool", error)
+            self._disk_trouble.refused("spool", error)
             return
-        self._disk_obeys("spool")
+        self._disk_trouble.obeyed("spool")
         self._waiting = [build for build in left if build.name not in self._running]
 
     def _show_status(self) -> None:
         recorder = self._recorder
         with self._work:
             running, spool = tuple(self._running.values()), len(self._waiting)
-            trouble = next(iter(self._disk_trouble.values()), None)
+            disk, memory = self._disk_trouble.said(), self._admission.trouble if self._waiting else None
         try:
             outbox, recorded = self._outbox_counts()
         except OSError:
@@ -183,7 +187,8 @@ class Service:
                 spool=spool,
                 outbox=outbox,
                 recorded=recorded,
-                disk_trouble=trouble,
+                disk_trouble=disk,
+                memory_trouble=memory,
                 last_database_contact=recorder.last_contact.isoformat() if recorder.last_contact else None,
                 database_trouble=recorder.trouble,
             )
@@ -213,12 +218,22 @@ class Service:
     def _next(self) -> SpooledBuild | None:
         with self._work:
             while not self._stop.is_set():
-                if self._waiting and not self._disk_trouble:
-                    build = self._waiting.pop(0)
+                place = self._choose()
+                if place is not None:
+                    build = self._waiting.pop(place)
                     self._running[build.name] = _running(build)
                     return build
                 self._work.wait()
         return None
+
+    def _choose(self) -> int | None:
+        if not self._waiting or self._disk_trouble:
+            return None
+        running = {name: build.memory_class for name, build in self._running.items()}
+        return self._admission.choose([(build.name, build.leased.memory_class) for build in self._waiting], running)
+
+    def _has_room(self) -> bool:
+        return not self._disk_trouble and self._admission.has_room()
 
     def _leave(self, build: SpooledBuild) -> None:
         with self._work:
@@ -254,10 +269,14 @@ class Service:
         return attempt
 
     def _says_nothing(self, attempt: Attempt) -> bool:
-        """Whether the attempt tells of our stopping or our full disk only, and not of the release."""
+        """Whether the attempt tells of our stopping, our full disk or our small memory only, and not of the release."""
         if attempt.outcome is Outcome.DISK_FULL:
             self._check_space()
             return "space" in self._disk_trouble
+        if attempt.outcome is Outcome.KILLED and attempt.mechanism == "watcher":
+            with self._work:
+                self._admission.was_crowded(self._running.keys() - {attempt.directory_name})
+            return True
         return self._stop.is_set() and attempt.outcome is not Outcome.BUILT
 
     def _take_back(self, build: SpooledBuild) -> None:
@@ -275,24 +294,12 @@ class Service:
             try:
                 written = write()
             except OSError as error:
-                self._disk_refuses(build.name, error)
+                self._disk_trouble.refused(build.name, error)
             else:
-                self._disk_obeys(build.name)
+                self._disk_trouble.obeyed(build.name)
                 return written
             if self._stop.wait(self._pause):
                 raise _Stopped
-
-    def _disk_refuses(self, what: str, why: object) -> None:
-        with self._work:
-            if what not in self._disk_trouble:
-                log.error("no build starts until the disk is well again: %s", why)
-            self._disk_trouble[what] = str(why)
-
-    def _disk_obeys(self, what: str) -> None:
-        with self._work:
-            if self._disk_trouble.pop(what, None) is not None and not self._disk_trouble:
-                log.info("the disk is well again, builds start")
-                self._work.notify_all()
 
     # The thread that speaks with the database.
 
@@ -322,7 +329,7 @@ class Service:
 
 def _running(build: SpooledBuild) -> Running:
     leased = build.leased
-    return Running(leased.project, leased.version, str(leased.target), datetime.now(UTC).isoformat())
+    return Running(leased.project, leased.version, str(leased.target), datetime.now(UTC).isoformat(), leased.memory_class)
 
 
 def _interrupted(build: SpooledBuild) -> Attempt:

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 REMEMBERED_LEASES = 1000
 #: Two changes of a directory within one tick of the file system's clock look like one, so a young change is looked at again.
 _CLOCK_TICK_NS = 2_000_000_000
+#: A temporary file older than this, in seconds, has no writer any more.
+_LONGEST_DELIVERY = 3600
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ class Spool:
 
     def end(self, name: str) -> None:
         """Take the begun mark away: the database knows, or nothing shall be said of this start."""
-        (self._begun / name).unlink(missing_ok=True)
+        # Whatever lies there: what a repaired file system has put in its place, too.
+        remove(self._begun / name)
         sync(self._begun)
 
     def finish(self, name: str) -> None:
@@ -128,6 +131,15 @@ class Spool:
         lease_id, _ = split_name(name)
         if not (self._finished / str(lease_id)).exists():
             touch(self._finished / name)
+
+    def clear_leftovers(self) -> None:
+        """Remove what a writer that died left half written. For the start, when this service's own writers are all dead."""
+        for leftover in self._begun.glob(".*"):
+            remove(leftover)
+        # A play may be delivering at this moment.
+        for leftover in self.directory.glob(".*"):
+            if abs(time.time() - leftover.lstat().st_mtime) > _LONGEST_DELIVERY:
+                remove(leftover)
 
     def held(self) -> tuple[list[UUID], list[int]]:
         """The leases this builder still has something to do or to say under, and the builds it began."""

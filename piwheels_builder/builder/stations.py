@@ -5,9 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
 
 @contextmanager
 def shown() -> Iterator[Callable[[str], None]]:
@@ -15,6 +12,16 @@ def shown() -> Iterator[Callable[[str], None]]:
     if not sys.stderr.isatty():
         yield _lines()
         return
+    with _on_a_terminal() as tell:
+        yield tell
+
+
+@contextmanager
+def _on_a_terminal() -> Iterator[Callable[[str], None]]:
+    # Importing it takes longer than many a build, and a script has no use for it.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         line = progress.add_task("starting", total=None)

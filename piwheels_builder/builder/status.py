@@ -15,6 +15,7 @@ class Running:
     version: str
     target: str
     since: str
+    memory_class: int
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Status:
     recorded: int
     #: What keeps builds from starting; None while they may.
     disk_trouble: str | None
+    memory_trouble: str | None
     #: ISO 8601, UTC; None before the first contact.
     last_database_contact: str | None
     database_trouble: str | None

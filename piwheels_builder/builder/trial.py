@@ -16,10 +16,12 @@ from packaging.utils import canonicalize_name, canonicalize_version
 from packaging.version import InvalidVersion, Version
 
 from piwheels_builder.builder.attempt import Attempt
-from piwheels_builder.builder.build import Workshop, build
+from piwheels_builder.builder.build import build
 from piwheels_builder.builder.fetch import SdistCache
 from piwheels_builder.builder.interpreter import Interpreter, describe
+from piwheels_builder.builder.limits import MEMORY_OF_CLASS
 from piwheels_builder.builder.sandbox import check_sandbox
+from piwheels_builder.builder.workshop import Workshop
 from piwheels_builder.catalogue.filenames import SDIST_SUFFIXES, FileKind, classify
 from piwheels_builder.errors import BadInput, UnknownProject
 from piwheels_builder.queue.batch import LeasedBuild, Sdist
@@ -86,7 +88,7 @@ def _leased(asked: str, target: Target, cache: SdistCache) -> LeasedBuild:
         raise BadInput(f"{asked}: there is no such file")
     else:
         project, version, sdist = _from_upstream(asked, target)
-    return LeasedBuild(0, project, version, target, sdist, 0.0)
+    return LeasedBuild(0, project, version, target, sdist, 0.0, memory_class=len(MEMORY_OF_CLASS) - 1)
 
 
 def _from_file(path: Path, cache: SdistCache) -> tuple[str, str, Sdist]:

@@ -65,6 +65,24 @@ def unpack(archive: Path, into: Path, bounds: Bounds | None = None) -> Path:
     return _project_root(into)
 
 
+def ends_early(file: IO[bytes], most: int = Bounds.total) -> bool:
+    """Whether an archive is cut off at its end; ``most`` bytes of its content are looked at. False for what is no archive."""
+    opener = _OPENERS.get(file.read(2))
+    file.seek(0)
+    if opener is None:
+        return file.read(4) == b"PK\3\4" and not zipfile.is_zipfile(file)
+    content, seen = cast(IO[bytes], opener(file)), 0
+    try:
+        while seen < most and (piece := content.read(2**20)):
+            seen += len(piece)
+    except EOFError:
+        return True
+    except (*_BROKEN, OSError):
+        # Damaged, which is for unpacking to tell.
+        return False
+    return False
+
+
 def _unpack(file: IO[bytes], tree: Tree, bounds: Bounds) -> None:
     start = file.read(2)
     file.seek(0)

@@ -2,6 +2,9 @@
 
 import functools
 import os
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +31,8 @@ _KEPT = (
 )
 _SECONDS = 900
 _OUTPUT_BYTES = 4 * 2**20
+#: The most that uv's cache may hold, in bytes, before it is emptied; environments are copies and need it no more.
+LARGEST_CACHE = 2**30
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,31 @@ class Uv:
         # By variable and not by argument: the index's URL may hold a password, and arguments are for everyone to see.
         environment = {**_inherited(), "UV_CACHE_DIR": os.fspath(self.cache), "UV_DEFAULT_INDEX": self.upstream or _pips_index()}
         command = [uv.find_uv_bin(), *arguments, "--no-config", "--no-python-downloads", "--no-progress", "--color", "never"]
-        ended = self.runner(command, environment=environment, output=log, seconds=_SECONDS, output_bytes=_OUTPUT_BYTES)
+        ended = self.runner(tied(command), environment=environment, output=log, seconds=_SECONDS, output_bytes=_OUTPUT_BYTES)
         if ended.stop:
             raise BuildEnded(Outcome.NETWORK_AWAY, f"uv was not done after {_SECONDS} s")
         return ended.exit_code
+
+    def keep_small(self, log: BuildLog) -> None:
+        """Empty the cache where it has grown too large, once no other uv uses it. Costs a walk through it, so call it seldom."""
+        if _size(self.cache) > LARGEST_CACHE:
+            self.run("cache", "clean", log=log)
+
+
+def tied(command: Sequence[str]) -> list[str]:
+    """The command with all that it starts bound to this process: a builder that is killed leaves none of it running."""
+    bwrap = shutil.which("bwrap") or "bwrap"
+    return [bwrap, "--dev-bind", "/", "/", "--unshare-pid", "--die-with-parent", "--", *command]
+
+
+def _size(directory: Path) -> int:
+    """What the files of a tree take on the disk, in bytes; what vanishes meanwhile takes nothing."""
+    total = 0
+    for place, _, names in os.walk(directory):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += (Path(place) / name).lstat().st_blocks * 512
+    return total
 
 
 def _inherited() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Commands of the catalogue: sync, explain, skip, force, opt-out."""
+"""What the catalogue's commands do, each given the options that command_line.py reads. They return exit codes."""
 
 import argparse
 import json
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import aiosql
 
@@ -21,41 +20,17 @@ from piwheels_builder.errors import BadInput
 from piwheels_builder.settings import load_fleet
 
 _queries = aiosql.from_path(Path(str(files(__package__))) / "commands.sql", "psycopg2")
-_CHOICE = "PROJECT[==VERSION]"
 
 
 @dataclass(frozen=True)
 class _Word:
-    """A command by which somebody says something about a project: how to note it, and how to take it back."""
+    """A word that somebody says about a project: how to note it, and how to take it back."""
 
-    name: str
-    help: str
-    description: str
     note: Callable[[Connection, Choice, str], int]
     take_back: Callable[[Connection, Choice], int]
 
 
-def add_commands(commands: Any) -> None:
-    """Register this room's commands."""
-    _add_sync(commands)
-    _add_explain(commands)
-    for word in _WORDS:
-        _add_word(commands, word)
-
-
-def _add_sync(commands: Any) -> None:
-    command = commands.add_parser(
-        "sync",
-        help="read projects from the upstream index and queue what is wanted of them",
-        description="Read projects from the upstream index into the catalogue and queue what fleet.yml wants of them. "
-        "A second sync of unchanged projects changes nothing. Exit code 0 only if every project could be read.",
-    )
-    command.add_argument("projects", metavar="PROJECT", nargs="*", help="default: all that fleet.yml lists")
-    command.add_argument("--check", action="store_true", help="say what would change and change nothing")
-    command.set_defaults(run=_sync)
-
-
-def _sync(options: argparse.Namespace) -> int:
+def run_sync(options: argparse.Namespace) -> int:
     settings = load_fleet()
     projects = [_whole(Choice.parse(project)) for project in options.projects] or None
     with UpstreamIndex(settings.upstream) as upstream:
@@ -67,19 +42,7 @@ def _sync(options: argparse.Namespace) -> int:
     return 0
 
 
-def _add_explain(commands: Any) -> None:
-    command = commands.add_parser(
-        "explain",
-        help="say why a release is built or not, and how far its build is",
-        description="Say for every target why a release is wanted or not, by the catalogue as of the last sync, and where a build "
-        "exists how far it is. Without a version: the newest release.",
-    )
-    command.add_argument("choice", metavar=_CHOICE)
-    command.add_argument("--json", action="store_true", help="print a list of objects")
-    command.set_defaults(run=_explain)
-
-
-def _explain(options: argparse.Namespace) -> int:
+def run_explain(options: argparse.Namespace) -> int:
     settings = load_fleet()
     with connected(settings.conninfo("reader")) as connection:
         explanations = explain(connection, Choice.parse(options.choice), Policy.of(settings))
@@ -102,27 +65,15 @@ def _told(explanation: Explanation) -> str:
     return "\n".join(lines)
 
 
-def _add_word(commands: Any, word: _Word) -> None:
-    command = commands.add_parser(word.name, help=word.help, description=word.description)
-    command.add_argument("choice", metavar=_CHOICE)
-    either = command.add_mutually_exclusive_group(required=True)
-    either.add_argument("--reason", help="why; whoever asks for an explanation reads it")
-    either.add_argument("--undo", action="store_true", help="take it back")
-    command.set_defaults(run=_say, word=word)
-
-
-def _say(options: argparse.Namespace) -> int:
-    settings, choice = load_fleet(), Choice.parse(options.choice)
+def run_word(options: argparse.Namespace) -> int:
+    settings, choice, word = load_fleet(), Choice.parse(options.choice), _WORDS[options.word]
     if options.reason is not None and not options.reason.strip():
         raise BadInput("--reason must say something")
     with connected(settings.conninfo("dispatcher")) as connection:
-        if options.undo:
-            written = options.word.take_back(connection, choice)
-        else:
-            written = options.word.note(connection, choice, options.reason)
+        written = word.take_back(connection, choice) if options.undo else word.note(connection, choice, options.reason)
         project = known_project(connection, choice.project)
         changes = apply_needs(connection, project, wanted_targets(connection), Policy.of(settings)) if project else ()
-    print(f"{options.word.name} {choice}: " + (("taken back" if options.undo else "noted") if written else "nothing to change"))
+    print(f"{options.word} {choice}: " + (("taken back" if options.undo else "noted") if written else "nothing to change"))
     _print_queue(changes)
     if project is None:
         print(f"{choice.project} is not in the catalogue yet: the next `piwheels-builder sync` follows this")
@@ -143,7 +94,7 @@ def _whole(choice: Choice) -> str:
     return choice.project
 
 
-def _instruction(instruction: str, brief: str, description: str) -> _Word:
+def _instruction(instruction: str) -> _Word:
     def note(connection: Connection, choice: Choice, reason: str) -> int:
         fields = {"project": choice.project, "version": choice.version or "", "instruction": instruction, "reason": reason}
         return int(_queries.instruct(connection, **fields))
@@ -152,29 +103,14 @@ def _instruction(instruction: str, brief: str, description: str) -> _Word:
         fields = {"project": choice.project, "version": choice.version or "", "instruction": instruction}
         return int(_queries.take_back_instruction(connection, **fields))
 
-    return _Word(instruction, brief, description, note, take_back)
+    return _Word(note, take_back)
 
 
-_WORDS = (
-    _instruction(
-        "skip",
-        "never build a project or release",
-        "Never build a release, or without a version any of a project. Builds that nobody has leased yet leave the queue at once.",
-    ),
-    _instruction(
-        "force",
-        "build a project or release first, and whatever the policy says",
-        "Build a release first and whatever fleet.yml says, or without a version all of a project. A word on a version beats "
-        "one on its project; a maintainer's opt-out beats both. Needs an sdist whose requires-python admits the target.",
-    ),
-    _Word(
-        "opt-out",
-        "honour a maintainer's wish that their project is not built",
-        "Honour a maintainer's wish that their project is not built. Stronger than force. Wheels that are published stay.",
-        _opt_out,
-        _take_back_opt_out,
-    ),
-)
+_WORDS = {
+    "skip": _instruction("skip"),
+    "force": _instruction("force"),
+    "opt-out": _Word(_opt_out, _take_back_opt_out),
+}
 
 
 def _print_project(report: ProjectReport) -> None:

@@ -1,8 +1,7 @@
-"""Releases that fail, misbehave or lie: each ends in its outcome, and the world outside of the sandbox is as before."""
+"""Releases that fail: each ends in its outcome. Those that attack stand in tests/hostile."""
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -60,11 +59,11 @@ def gone(marker: str) -> bool:
         ("import urllib.request as u; u.urlopen('http://upstream.invalid/')", Outcome.NEEDS_NETWORK, "urlopen error"),
         ("import subprocess; subprocess.check_call(['cmake'], env={'PATH': '/x'})", Outcome.MISSING_PROGRAM, "cmake"),
         ("raise RuntimeError('This package has been renamed: install other')", Outcome.DELIBERATE_REFUSAL, "renamed"),
-        ("raise OSError(28, 'No space left on device')", Outcome.DISK_FULL, "No space left"),
+        ("raise OSError(28, 'No space left on device')", Outcome.BUILD_ERROR, "No space left"),
         ("raise ValueError('something of its own')", Outcome.BUILD_ERROR, "something of its own"),
         ("raise SystemExit('not today')", Outcome.BUILD_ERROR, "not today"),
         ("import os; os._exit(0)", Outcome.NO_WHEEL_MADE, "no wheel"),
-        ("import os; os.kill(os.getpid(), 9)", Outcome.OUT_OF_MEMORY, "killed"),
+        ("import os; os.kill(os.getpid(), 9)", Outcome.BUILD_ERROR, "137"),
         ("import os; os.kill(os.getpid(), 11)", Outcome.BUILD_ERROR, "139"),
     ],
 )
@@ -88,9 +87,6 @@ def test_a_missing_header_is_named(yard: Yard) -> None:
     [
         ("setuptools>=99999", Outcome.REQUIREMENT_UNAVAILABLE),
         ("docopt==0.6.2", Outcome.REQUIREMENT_WITHOUT_WHEEL),
-        ("x @ file:///etc/passwd", Outcome.REQUIREMENT_UNAVAILABLE),
-        ("--index-url=http://127.0.0.1:9/", Outcome.REQUIREMENT_UNAVAILABLE),
-        ("-r /etc/passwd", Outcome.REQUIREMENT_UNAVAILABLE),
     ],
 )
 def test_requirements_that_cannot_be_had(yard: Yard, requirement: str, outcome: Outcome) -> None:
@@ -142,76 +138,6 @@ def test_slots_are_different_users(yard: Yard) -> None:
     assert f"UID {FIRST_BUILD_UID + 3}\n" in yard.build(setup_py("import os; print('UID', os.getuid())"), slot=3).log
 
 
-@pytest.mark.parametrize(
-    "place",
-    [
-        "/usr/evil",
-        "/usr/bin/gcc",
-        "/env/evil.pth",
-        "/env/lib/evil.pth",
-        "/etc/passwd",
-        "/driver/driver.py",
-        "/evil",
-        "/dev/evil",
-        "/bin/sh",
-    ],
-)
-def test_writing_where_builds_do_not_write(yard: Yard, place: str) -> None:
-    built = yard.build(setup_py(f"open({place!r}, 'a').write('evil')"))
-    assert built.attempt.outcome is Outcome.BUILD_ERROR, built.log
-    assert any(word in (built.attempt.error_line or "") for word in ("Read-only", "Permission denied"))
-
-
-def test_what_a_build_writes_at_home_is_gone_in_the_next(yard: Yard) -> None:
-    places = ("/build/home/.bashrc", "/build/home/.pydistutils.cfg", "/tmp/left", "/var/tmp/left", "/dev/shm/left", "/build/left")
-    assert yard.build(setup_py(f"for place in {places}: open(place, 'a').write('')")).wheel
-    built = yard.build(setup_py(f"import os\nfor place in {places}: print('FOUND' if os.path.exists(place) else 'clean', place)"))
-    assert "clean /tmp/left" in built.log
-    assert "FOUND" not in built.log
-
-
-def test_services_of_the_host_cannot_be_reached(yard: Yard) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as abstract:
-        abstract.bind(f"\0of-this-test-{os.getpid()}")
-        abstract.listen()
-        body = f"""
-import socket
-for family, address in ((socket.AF_INET, ('127.0.0.1', {tcp.getsockname()[1]})), (socket.AF_UNIX, '\\0of-this-test-{os.getpid()}')):
-    try:
-        socket.socket(family).connect(address)
-        print('REACHED', address)
-    except OSError as error:
-        print('refused', error)
-"""
-        built = yard.build(setup_py(body))
-    assert built.wheel
-    assert built.log.count("refused") >= 2
-    assert "REACHED" not in built.log
-
-
-@pytest.mark.parametrize(
-    "script", ["sleep {}", "setsid sleep {} &", "trap '' TERM INT HUP; (setsid sleep {} </dev/null >/dev/null 2>&1 &) &"]
-)
-def test_what_it_leaves_running_dies_with_it(yard: Yard, script: str) -> None:
-    # A number no other test sleeps for: what to look for.
-    seconds = str(100_000 + time.time_ns() % 10**9)
-    body = f"import subprocess; subprocess.Popen(['sh', '-c', {script.format(seconds)!r}])"
-    began = time.monotonic()
-    assert yard.build(setup_py(body)).wheel
-    assert time.monotonic() - began < 30
-    assert gone(seconds)
-
-
-def test_sleeping_past_the_limit(yard: Yard) -> None:
-    yard.build(setup_py())
-    seconds = str(100_000 + time.time_ns() % 10**9)
-    body = f"import signal, subprocess; signal.signal(signal.SIGTERM, signal.SIG_IGN); subprocess.call(['sleep', '{seconds}'])"
-    attempt = yard.build(setup_py(body), build_seconds=3).attempt
-    assert attempt.outcome is Outcome.TIMEOUT
-    assert 3 <= attempt.seconds < 10
-    assert gone(seconds)
-
-
 def test_a_slow_upstream_does_not_count_against_the_limit(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     yard.build(setup_py())
 
@@ -221,56 +147,6 @@ def test_a_slow_upstream_does_not_count_against_the_limit(yard: Yard, monkeypatc
 
     monkeypatch.setattr("piwheels_builder.builder.build.fetch", fetch_slowly)
     assert yard.build(setup_py("print(1)"), build_seconds=3).attempt.outcome is Outcome.BUILT
-
-
-def test_printing_without_end(yard: Yard) -> None:
-    built = yard.build(setup_py("while True: print('x' * 10000)"))
-    assert built.attempt.outcome is Outcome.LOG_FLOOD
-    assert (built.delivery / "log.txt").stat().st_size < 17 * 2**20
-
-
-def test_directories_it_closed_and_deep_ones_are_removed(yard: Yard) -> None:
-    body = """
-import os
-for _ in range(3000):
-    os.mkdir('d'); os.chdir('d')
-os.mkdir('/build/home/closed'); os.mkdir('/build/home/closed/inner'); os.chmod('/build/home/closed', 0)
-raise SystemExit('done')
-"""
-    assert yard.build(setup_py(body)).attempt.outcome is Outcome.BUILD_ERROR
-
-
-@pytest.mark.parametrize(
-    ("body", "outcome"),
-    [
-        ("os.symlink('/etc/passwd', '/build/wheels/demo-1.0-py3-none-any.whl'); os._exit(0)", Outcome.BAD_WHEEL),
-        ("os.mkfifo('/build/wheels/demo-1.0-py3-none-any.whl'); os._exit(0)", Outcome.BAD_WHEEL),
-        ("os.mkdir('/build/wheels/demo-1.0-py3-none-any.whl'); os._exit(0)", Outcome.BAD_WHEEL),
-        ("os.rmdir('/build/wheels'); os.symlink('/etc', '/build/wheels'); os._exit(0)", Outcome.NO_WHEEL_MADE),
-        ("open('/build/wheels/demo-1.0-py3-none-any.whl', 'w').write('no zip'); os._exit(0)", Outcome.BAD_WHEEL),
-        ("open('/build/wheels/other-1.0-py3-none-any.whl', 'w').close()", Outcome.NO_WHEEL_MADE),
-        ("os.symlink('/etc/passwd', '/build/result.json'); os._exit(90)", Outcome.BUILD_ERROR),
-        ("os.mkfifo('/build/result.json'); os._exit(90)", Outcome.BUILD_ERROR),
-        ("open('/build/result.json', 'w').write('[' * 100000); os._exit(90)", Outcome.BUILD_ERROR),
-        ("open('/build/result.json', 'w').write('{\"requires\": [1]}'); os._exit(90)", Outcome.BUILD_ERROR),
-        (
-            "open('/build/result.json', 'w').write('{\"requires\": [\"--config-file=/etc/passwd\"]}'); os._exit(90)",
-            Outcome.REQUIREMENT_UNAVAILABLE,
-        ),
-    ],
-)
-def test_what_it_leaves_for_the_builder_to_read(yard: Yard, body: str, outcome: Outcome) -> None:
-    built = yard.build(setup_py(f"import os; {body}"))
-    assert built.attempt.outcome is outcome, built.log
-    assert "root:" not in built.log
-    assert [entry.name for entry in built.delivery.iterdir()] == ["log.txt"]
-
-
-def test_a_backend_path_out_of_the_source(yard: Yard) -> None:
-    system = '[build-system]\nrequires = []\nbuild-backend = "evil"\nbackend-path = ["../../home"]\n'
-    built = yard.build({"demo-1.0/pyproject.toml": system})
-    assert built.attempt.outcome is Outcome.BUILD_ERROR
-    assert "leads out of the source" in built.log
 
 
 def test_an_interrupted_build_leaves_nothing_running(yard: Yard) -> None:

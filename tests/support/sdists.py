@@ -10,7 +10,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from piwheels_builder.builder.attempt import Attempt
-from piwheels_builder.builder.build import Workshop, build
+from piwheels_builder.builder.build import build
+from piwheels_builder.builder.warm import WarmParents
+from piwheels_builder.builder.workshop import Workshop
 from piwheels_builder.builder.fetch import SdistCache
 from piwheels_builder.builder.interpreter import describe
 from piwheels_builder.builder.trial import this_target
@@ -74,9 +76,12 @@ class Yard:
         return Built(build(LeasedBuild(7, project, version, target, source, 1.0), uuid4(), workshop, delivery), delivery)
 
 
-def make_yard(place: Path) -> Yard:
+def make_yard(place: Path, *, warm: bool = False) -> Yard:
+    """With ``warm``, builds are children of warm parents; whoever made the yard closes them."""
     python = Path(sys.executable)
     workshop = Workshop(place / "state", {describe(python).python_abi: python}, build_seconds=120)
+    if warm:
+        workshop = replace(workshop, warm=WarmParents(place / "state/area"))
     if os.geteuid() == 0:
         workshop = replace(workshop, first_build_uid=FIRST_BUILD_UID)
     return Yard(workshop, place)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from piwheels_builder.builder.download import TRIES
 from piwheels_builder.builder.ending import BuildEnded
-from piwheels_builder.builder.fetch import TRIES, SdistCache, fetch
+from piwheels_builder.builder.fetch import SdistCache, fetch
 from piwheels_builder.queue.batch import Sdist
 from piwheels_builder.states import Outcome
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from piwheels_builder.builder.area import Area, discard, new_area, open_left
-from piwheels_builder.builder.bubblewrap import Sandbox, command, etc_files
+from piwheels_builder.builder.bubblewrap import Sandbox, command, etc_files, opened_by, parent_command
 from piwheels_builder.builder.limits import Limits
 from piwheels_builder.builder.sandbox import check_sandbox, find_bwrap, personality, variables
 from piwheels_builder.errors import SandboxUnavailable
@@ -17,12 +17,23 @@ from piwheels_builder.targets import Target
 
 AREA = Area(Path("/state/area/one"))
 INTEL = Target("cp311", "x86_64", "bookworm")
-WRITABLE = {("/state/area/one/build", "/build"), ("/state/area/one/tmp", "/tmp"), ("/state/area/one/shm", "/dev/shm")}
+OPENED = "/state/area/one/opened"
+WRITABLE = {(f"{OPENED}/build", "/build"), (f"{OPENED}/tmp", "/tmp"), (f"{OPENED}/shm", "/dev/shm")}
+
+
+def sandbox(**fields: object) -> Sandbox:
+    plain = {
+        "bwrap": Path("/usr/bin/bwrap"),
+        "environment": Path("/state/environments/e"),
+        "driver": AREA.driver,
+        "etc": AREA.etc,
+        "opened": opened_by(AREA),
+    }
+    return Sandbox(**{**plain, **fields})  # type: ignore[arg-type]
 
 
 def argv(**fields: object) -> list[str]:
-    plain = {"bwrap": Path("/usr/bin/bwrap"), "area": AREA, "environment": Path("/state/environments/e")}
-    return command(Sandbox(**{**plain, **fields}), ["prog", "argument"])  # type: ignore[arg-type]
+    return command(sandbox(**fields), ["prog", "argument"])
 
 
 def mounts(line: list[str], option: str) -> set[tuple[str, str]]:
@@ -80,17 +91,28 @@ def test_an_interpreter_elsewhere_is_mounted_with_a_way_to_it() -> None:
 
 
 def test_limits_and_personality_stand_before_the_program() -> None:
-    line = argv(limits=Limits(file_bytes=5, open_files=6), personality="linux32")
-    assert line[-8:] == [
-        "/usr/bin/prlimit",
-        "--core=0",
-        "--fsize=5",
-        "--nofile=6",
-        "/usr/bin/setarch",
-        "linux32",
-        "prog",
-        "argument",
-    ]
+    limits = Limits(file_bytes=5, open_files=6)
+    line = argv(limits=limits, personality="linux32")
+    assert {"--core=0", "--fsize=5", "--nofile=6"} <= set(limits.prlimit())
+    assert line[line.index("/usr/bin/prlimit") :] == [*limits.prlimit(), "/usr/bin/setarch", "linux32", "prog", "argument"]
+
+
+def test_a_warm_parent_sees_the_directory_of_its_builds_and_none_of_theirs() -> None:
+    line = parent_command(sandbox(opened={"/slot": Path("/state/area/warm/shown")}), ["prog"])
+    assert mounts(line, "--bind") == {("/state/area/warm/shown", "/slot")}
+    assert {"--unshare-user", "--unshare-pid", "--unshare-net", "--die-with-parent", "--new-session"} <= set(line)
+
+
+def test_as_root_a_warm_parent_runs_in_a_sandbox_made_by_the_user_of_the_builds() -> None:
+    line = parent_command(sandbox(opened={"/slot": Path("/state/area/warm/shown")}, uid=90001), ["prog"])
+    first = line.index("--")
+    outer, inner = line[:first], line[first + 1 :]
+    assert inner[:3] == ["/usr/bin/setpriv", "--reuid", "90001"]
+    assert {"--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--unshare-user", "--unshare-net"} <= set(inner)
+    assert mounts(inner, "--bind") == {("/slot", "/slot")}
+    # Of the host's processes the outer one alone knows, and nothing of a build runs there.
+    assert mounts(outer, "--bind") == {("/proc", "/proc"), ("/state/area/warm/shown", "/slot")}
+    assert inner[inner.index("--proc") + 1] == "/proc"
 
 
 def test_variables_are_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:

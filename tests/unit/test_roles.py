@@ -1,6 +1,7 @@
 """Roles keep what style asks of them: every variable documented, every default documented, every entry point described."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -63,10 +64,30 @@ def test_clients_are_not_told_how_to_log_in_upstream(configured: str, told: str)
     assert f'"msg": "{told}"' in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("model", "factor"),
+    [
+        ("Raspberry Pi Model B Plus Rev 1.2", 6),
+        ("Raspberry Pi Zero W Rev 1.1", 6),
+        ("Raspberry Pi Zero 2 W Rev 1.0", 2),
+        ("Raspberry Pi 2 Model B Rev 1.1", 3),
+        ("Raspberry Pi 3 Model B Plus Rev 1.3", 2),
+        ("Raspberry Pi Compute Module 3 Plus Rev 1.0", 2),
+        ("Raspberry Pi 4 Model B Rev 1.4", 1),
+        ("Raspberry Pi Compute Module 4 Rev 1.1", 1),
+        ("Raspberry Pi 5 Model B Rev 1.0", 1),
+        ("", 1),
+    ],
+)
+def test_slow_models_get_more_time(model: str, factor: float) -> None:
+    assert runpy.run_path(str(ROOT / "roles/builder/files/describe.py"))["slowness"](model) == factor
+
+
 def test_an_interpreter_describes_a_target() -> None:
     script = ROOT / "roles/builder/files/describe.py"
     told = json.loads(subprocess.run([sys.executable, script], capture_output=True, check=True).stdout)
     assert told["abi"] == f"cp{sys.version_info.major}{sys.version_info.minor}"
     assert told["interpreter"] == str(Path(sys.executable).resolve())
     assert told["memory_mb"] > 100
+    assert told["slowness"] >= 1
     assert Target(told["abi"], told["architecture"], next(iter(GLIBC)))

@@ -14,18 +14,23 @@ from uuid import UUID
 import pytest
 
 from piwheels_builder.builder import record
+from piwheels_builder.builder.admission import Admission
 from piwheels_builder.builder.attempt import Attempt, BuiltWheel
+from piwheels_builder.builder.disk import SPARE_BYTES
+from piwheels_builder.builder.machine import Memory
 from piwheels_builder.builder.notify import notify
 from piwheels_builder.builder.outbox import Outbox
 from piwheels_builder.builder.record import Recorder
 from piwheels_builder.builder.sandbox import check_sandbox
 from piwheels_builder.builder.serve import serve
-from piwheels_builder.builder.service import SPARE_BYTES, Build, Service
+from piwheels_builder.builder.service import Build, Service
 from piwheels_builder.builder.spool import Spool, SpooledBuild, write_batch
 from piwheels_builder.errors import BadInput, BuilderRunning, SandboxUnavailable
 from piwheels_builder.queue.batch import Batch, LeasedBuild
 from piwheels_builder.states import Outcome
 from tests.support.builders import a_batch, an_attempt, builder_settings, eventually, leased_build, make_wheel, serving
+
+GB = 2**30
 
 
 class Builder:
@@ -211,6 +216,64 @@ def test_a_build_that_our_full_disk_ended_is_built_again_and_one_that_filled_its
     assert tries == [1, 1, 2]
 
 
+def test_builds_start_as_memory_allows(tmp_path: Path) -> None:
+    available, together, most = [10 * GB], [0], [0]
+    end = threading.Event()
+
+    def wait(leased: LeasedBuild, lease_id: UUID, slot: int, delivery: Path) -> Attempt:
+        together[0] += 1
+        most[0] = max(most[0], together[0])
+        assert end.wait(10)
+        together[0] -= 1
+        return make_wheel(leased, lease_id, slot, delivery)
+
+    # 640 MiB for builds of 256 MiB each.
+    admission = Admission(lambda: Memory(768 * 2**20, available[0]))
+    builder = Builder(tmp_path, wait, slots=4, admission=admission)
+    builder.give(a_batch(1, 2, 3, 4))
+    with serving(builder.service):
+        eventually(lambda: len(builder.status().get("running", ())) == 2)
+        time.sleep(1.2)
+        end.set()
+        eventually(lambda: len(builder.outcomes()) == 4)
+    assert most == [2]
+
+
+def test_without_memory_no_build_starts_and_with_it_they_do(tmp_path: Path) -> None:
+    available = [0]
+    builder = Builder(tmp_path, admission=Admission(lambda: Memory(GB, available[0])))
+    builder.give(a_batch(1))
+    with serving(builder.service):
+        eventually(lambda: builder.status().get("memory_trouble"))
+        assert (builder.outcomes(), builder.begun()) == ({}, [])
+        available[0] = GB
+        eventually(lambda: builder.outcomes() == {1: Outcome.BUILT})
+        eventually(lambda: builder.status()["memory_trouble"] is None)
+
+
+def test_a_build_given_up_for_others_is_built_again_once_one_of_them_has_ended(tmp_path: Path) -> None:
+    both, end, tries = threading.Barrier(2, timeout=10), threading.Event(), []
+
+    def crowd(leased: LeasedBuild, lease_id: UUID, slot: int, delivery: Path) -> Attempt:
+        tries.append(leased.build_id)
+        if len(tries) <= 2:
+            both.wait()
+            if leased.build_id == 2:
+                return attempt_of(leased, lease_id, Outcome.KILLED, mechanism="watcher")
+            assert end.wait(10)
+        return make_wheel(leased, lease_id, slot, delivery)
+
+    builder = Builder(tmp_path, crowd, slots=2, admission=Admission(lambda: Memory(8 * GB, 8 * GB)))
+    builder.give(a_batch(1, 2))
+    with serving(builder.service):
+        eventually(lambda: len(tries) == 2 and [build["project"] for build in builder.status().get("running", ())] == ["demo"])
+        time.sleep(1.2)
+        assert (sorted(tries), builder.outcomes(), len(builder.begun())) == ([1, 2], {}, 1)
+        end.set()
+        eventually(lambda: builder.outcomes() == {1: Outcome.BUILT, 2: Outcome.BUILT})
+    assert sorted(tries) == [1, 2, 2]
+
+
 def test_a_disk_that_is_full_while_delivering_pauses_building_and_loses_nothing(tmp_path: Path) -> None:
     """The kernel itself answers ENOSPC: result.json is /dev/full."""
 
@@ -283,6 +346,7 @@ def test_the_status_tells_what_runs_and_what_waits(tmp_path: Path) -> None:
             "version": "1",
             "target": "cp311-armv7l-bookworm",
             "since": "",
+            "memory_class": 0,
         }
         assert (status["builder"], status["spool"], status["outbox"], status["recorded"]) == ("pi1", 2, 0, 0)
         assert status["last_database_contact"] is None

@@ -1,39 +1,48 @@
 """Runs the PEP 517 hooks of one source, both in this process. Runs inside the sandbox, in the build's environment.
 
-Standard library only, Python 3.8 and newer. Reads /driver/request.json, leaves /build/result.json, prints the rest.
-Ends with 0 when the wheel is built, ASKS when the build needs requirements that it can't know to be there.
+Leaves /build/result.json, prints the rest. Ends with 0 when the wheel is built, ASKS when the build needs requirements that it
+can't know to be there.
 """
 
 import importlib
 import json
 import os
+import platform
 import re
-import resource
 import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Dict, List  # noqa: UP035 - Python 3.8
 
+from compiling import use_cores
+from forbidden import forbid
+from words import ASKS, FAILS, MARK
+
 Fields = Dict[str, Any]  # noqa: UP006 - Python 3.8
-ASKS = 90
-FAILED = 91
 
 
 def main() -> None:
+    """The fresh form: an interpreter for this build alone."""
     # The directory of this script is not for the backend to import from.
     del sys.path[0]
-    request = json.loads(Path("/driver/request.json").read_text(encoding="utf-8"))
-    os.chdir(request["source"])
+    work(json.loads(Path("/driver/request.json").read_text(encoding="utf-8")))
+
+
+def work(request: Fields) -> None:
+    """Run the hooks as ``hooks.Request`` says, and end this process."""
+    print(f"{MARK}{platform.python_implementation()} {platform.python_version()} runs {request['backend']}", flush=True)
+    forbid()
     result: Fields = {}
     try:
+        os.chdir(request["source"])
         code = run_hooks(request, result)
     except SystemExit as error:
         print(f"SystemExit: {error.code}", file=sys.stderr)
-        result["failure"], code = f"SystemExit: {error.code}", FAILED
+        result["failure"], code = f"SystemExit: {error.code}", FAILS
     except BaseException as error:
         traceback.print_exc()
-        result["failure"], code = f"{type(error).__name__}: {error}", FAILED
+        result["failure"], code = f"{type(error).__name__}: {error}", FAILS
     leave(result)
     # A backend's threads and exit handlers must not hold up, or change, how this ends.
     os._exit(code)
@@ -42,12 +51,14 @@ def main() -> None:
 def run_hooks(request: Fields, result: Fields) -> int:
     """Build the wheel, or find out what that needs. Returns the exit code."""
     backend = load_backend(request["backend"], request["backend_path"])
+    if request["jobs"] > 1:
+        use_cores(request["jobs"])
     requirements: List[str] = []  # noqa: UP006 - Python 3.8
     if hasattr(backend, "get_requires_for_build_wheel"):
         requirements = list(map(str, backend.get_requires_for_build_wheel(None)))
     if any(is_unknown(requirement, request) for requirement in requirements):
         result["requires"] = requirements
-        return ASKS
+        return int(ASKS)
     result["wheel"] = backend.build_wheel("/build/wheels", None, None)
     return 0
 
@@ -83,12 +94,9 @@ def is_unknown(requirement: str, request: Fields) -> bool:
 
 
 def leave(result: Fields) -> None:
-    """Write the result for the builder, with the memory that the largest process took, in bytes."""
+    """Write the result for the builder."""
     sys.stdout.flush()
     sys.stderr.flush()
-    # Linux counts in KiB.
-    largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    result["peak_memory"] = largest * 1024
     Path("/build/result.json").write_text(json.dumps(result), encoding="utf-8")
 
 

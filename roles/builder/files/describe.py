@@ -9,6 +9,16 @@ import sys
 
 # What a 32-bit userland calls its machine under a 64-bit kernel is the kernel's name, not its own.
 OF_32_BITS = {"aarch64": "armv7l", "armv8l": "armv7l", "x86_64": "i686"}
+# How much longer than on a Pi 4 a build may take, by how the model is called; the first that fits counts.
+SLOWER = (
+    ("Pi Zero 2", 2.0),
+    ("Pi Zero", 6.0),
+    ("Pi Model", 6.0),
+    ("Pi Compute Module Rev", 6.0),
+    ("Pi 2", 3.0),
+    ("Pi 3", 2.0),
+    ("Pi Compute Module 3", 2.0),
+)
 
 
 def abi() -> str:
@@ -28,6 +38,17 @@ def os_release() -> str:
     return fields.get("VERSION_CODENAME", "").strip("\"'") or fields.get("PRETTY_NAME", "").strip("\"'")
 
 
+def model() -> str:
+    try:
+        return pathlib.Path("/proc/device-tree/model").read_text().strip("\0\n")
+    except OSError:
+        return ""
+
+
+def slowness(model: str) -> float:
+    return next((factor for name, factor in SLOWER if name in model), 1.0)
+
+
 described = {
     "abi": abi(),
     # Not the one of a virtual environment, which comes and goes.
@@ -36,5 +57,6 @@ described = {
     "os_release": os_release(),
     "memory_mb": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20,
     "processors": os.cpu_count() or 1,
+    "slowness": slowness(model()),
 }
 print(json.dumps(described))

@@ -1,0 +1,1 @@
+"""What runs inside the sandbox, in the environment of a build: standard library only, Python 3.8 and newer."""

@@ -1,0 +1,163 @@
+"""Has the wheel of an unpacked source made: requirements resolved, their environment prepared, the hooks run in the sandbox."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+from piwheels_builder.builder.area import Area
+from piwheels_builder.builder.bubblewrap import Sandbox, command, opened_by
+from piwheels_builder.builder.build_system import BuildSystem, check_requirements
+from piwheels_builder.builder.disk import SPARE_BYTES, free_bytes
+from piwheels_builder.builder.ending import BuildEnded
+from piwheels_builder.builder.environment import Environment, Environments
+from piwheels_builder.builder.hooks import COMMAND, Answer, Request, read_answer, source_inside, write_request
+from piwheels_builder.builder.inside.words import MARK
+from piwheels_builder.builder.interpreter import Interpreter
+from piwheels_builder.builder.limits import Limits
+from piwheels_builder.builder.log import READ_AGAIN, BuildLog
+from piwheels_builder.builder.process import Ended, follow
+from piwheels_builder.builder.resolution import Resolution, Resolver
+from piwheels_builder.builder.sandbox import check_sandbox, personality, variables
+from piwheels_builder.builder.toolchain import fingerprint
+from piwheels_builder.builder.warm import NotWarm, Order
+from piwheels_builder.builder.watch import watch_for
+from piwheels_builder.builder.workshop import Workshop
+from piwheels_builder.queue.batch import LeasedBuild
+from piwheels_builder.states import Outcome
+from piwheels_builder.triage.classify import classify
+
+#: How often a backend may ask for more requirements: once for the environment it begins with, once for the one it asked for,
+#: and once more for a backend that asks differently when it has got them.
+_ROUNDS = 3
+#: What a compiler takes on most sources; a build that needs more comes back in a larger class.
+_COMPILER_BYTES = 160 * 2**20
+
+
+@dataclass
+class Bench:
+    """One build on its way: what it is, and what has been learned so far."""
+
+    leased: LeasedBuild
+    workshop: Workshop
+    delivery: Path
+    progress: Callable[[str], None]
+    #: Build requirements are those of this day; None means today's.
+    tools_as_of: date | None = None
+    peak_memory: int | None = None
+    toolchain: str | None = None
+    began: float = field(default_factory=time.monotonic)
+    #: Spent in the sandbox. Only that counts against the limit: a slow upstream is not the release's fault.
+    seconds_inside: float = 0.0
+
+    @property
+    def limits(self) -> Limits:
+        return self.workshop.limits_of(self.leased.memory_class)
+
+    @property
+    def jobs(self) -> int:
+        """How many compilers may run at once: one for each core that is ours, as far as their memory goes."""
+        return max(1, min(self.workshop.cores, self.limits.memory_bytes // _COMPILER_BYTES))
+
+    def begin(self, station: str, log: BuildLog) -> None:
+        self.progress(station)
+        log.note(station)
+
+
+@dataclass(frozen=True)
+class Source:
+    """An unpacked source in its area, and the Python it is built for."""
+
+    area: Area
+    directory: Path
+    system: BuildSystem
+    python: Interpreter
+
+    def request(self, resolved: tuple[str, ...], resolution: Resolution, jobs: int) -> Request:
+        place = source_inside(self.area, self.directory)
+        return Request(place, self.system.backend, self.system.backend_path, resolved, tuple(resolution.versions), jobs)
+
+
+def make_wheel(bench: Bench, log: BuildLog, source: Source) -> None:
+    """Have the wheel built, in an environment extended by what the backend asks for. Raises BuildEnded if it fails."""
+    requires, resolved = source.system.requires, source.system.requires
+    resolver = Resolver(bench.workshop.uv, bench.workshop.state_dir / "cache/resolutions", source.area.own, bench.tools_as_of)
+    environments = Environments(bench.workshop.state_dir / "environments", bench.workshop.uv)
+    for _ in range(_ROUNDS):
+        bench.begin("resolving build requirements", log)
+        resolution = resolver.resolve(requires, source.python, log)
+        bench.begin("preparing the environment", log)
+        with environments.holding(resolution, source.python, log) as environment:
+            bench.toolchain = fingerprint(bench.leased.target, source.python, environment.key, resolution.pins)
+            answer = _run_driver(bench, log, source, environment, source.request(resolved, resolution, bench.jobs))
+        if not answer.asks:
+            return
+        resolved += answer.requires or ()
+        requires += check_requirements(list(answer.requires or ()))
+    raise BuildEnded(Outcome.BUILD_ERROR, "the backend asks for other build requirements each time it is asked")
+
+
+def _run_driver(bench: Bench, log: BuildLog, source: Source, environment: Environment, request: Request) -> Answer:
+    """One run in the sandbox. Raises BuildEnded unless the wheel is built or the backend asks for requirements."""
+    bench.begin("building", log)
+    since, entered = log.size(), time.monotonic()
+    ended = _run_inside(bench, log, source, environment, request)
+    bench.seconds_inside += time.monotonic() - entered
+    bench.peak_memory = ended.peak_memory
+    answer = read_answer(source.area, ended)
+    if ended.exit_code and not answer.asks:
+        raise _failure(ended, answer, source.area, log, since)
+    return answer
+
+
+def _failure(ended: Ended, answer: Answer, area: Area, log: BuildLog, since: int) -> BuildEnded:
+    said = log.text(since)
+    # Whatever stands before the driver's own first line, or without it, is the sandbox's. A flood has carried that line away.
+    before, mark, rest = said.partition(MARK)
+    began = bool(mark) or log.size() - since > READ_AGAIN
+    disk_was_full = free_bytes(area.root) < SPARE_BYTES
+    found = classify(rest.partition("\n")[2] if mark else before, ended, answer.failure, began=began, disk_was_full=disk_was_full)
+    mechanism = ended.stop.mechanism if ended.stop else None
+    return BuildEnded(found.outcome, found.error_line, mechanism=mechanism, missing=found.missing, tools_until=found.tools_until)
+
+
+def _run_inside(bench: Bench, log: BuildLog, source: Source, environment: Environment, request: Request) -> Ended:
+    """In a child of a warm parent if it can be, else in an interpreter of its own; nothing is left running either way."""
+    sandbox = _sandbox(bench, source, environment)
+    order = Order(
+        source.area, request, variables(bench.leased.target, bench.leased.sdist.upload_time, request.jobs), sandbox.limits.rlimits()
+    )
+    watch = watch_for(sandbox.limits, slot=bench.workshop.slot, directories=[source.area.opened])
+    seconds = max(0.0, bench.workshop.build_seconds - bench.seconds_inside)
+    if bench.workshop.warm is not None:
+        try:
+            with bench.workshop.warm.child(order, sandbox, environment) as child:
+                watch.admit(child.pid)
+                child.go()
+                return follow(child, output=log, seconds=seconds, output_bytes=sandbox.limits.log_bytes, watch=watch)
+        except NotWarm as reason:
+            log.note(f"in an interpreter of its own: {reason}")
+    write_request(source.area, request)
+    return bench.workshop.runner(
+        command(sandbox, COMMAND),
+        environment=order.environment,
+        output=log,
+        seconds=seconds,
+        output_bytes=sandbox.limits.log_bytes,
+        watch=watch,
+    )
+
+
+def _sandbox(bench: Bench, source: Source, environment: Environment) -> Sandbox:
+    return Sandbox(
+        bwrap=check_sandbox(bench.workshop.build_uid),
+        environment=environment.path,
+        driver=source.area.driver,
+        etc=source.area.etc,
+        opened=opened_by(source.area),
+        prefixes=source.python.prefixes,
+        uid=bench.workshop.build_uid,
+        personality=personality(bench.leased.target),
+        limits=bench.limits,
+    )

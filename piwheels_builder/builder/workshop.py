@@ -1,0 +1,60 @@
+"""What the builds of one slot share."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from piwheels_builder.builder.limits import Limits
+from piwheels_builder.builder.process import Runner, run
+from piwheels_builder.builder.uv import Uv
+from piwheels_builder.builder.warm import WarmParents
+from piwheels_builder.settings import BuilderSettings
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """``state_dir``, ``pythons`` and so on as in BuilderSettings; ``slot`` counts from 0.
+
+    With ``warm`` builds are children of warm parents where their environment allows it; else each has an interpreter of its own.
+    ``limits`` hold for every build; None means those of its memory class. ``cores`` are the processors that a build may keep busy.
+    """
+
+    state_dir: Path
+    pythons: Mapping[str, Path]
+    upstream: str | None = None
+    first_build_uid: int | None = None
+    build_seconds: float = 6 * 3600
+    slot: int = 0
+    runner: Runner = run
+    warm: WarmParents | None = None
+    limits: Limits | None = None
+    disk_bytes: int = Limits.disk_bytes
+    cores: int = 1
+
+    @classmethod
+    def of(cls, settings: BuilderSettings, slot: int) -> "Workshop":
+        return cls(
+            state_dir=settings.state_dir,
+            pythons=settings.pythons,
+            upstream=settings.upstream,
+            first_build_uid=settings.first_build_uid,
+            build_seconds=settings.build_seconds,
+            disk_bytes=settings.build_disk_mb * 2**20,
+            slot=slot,
+        )
+
+    @property
+    def build_uid(self) -> int | None:
+        """The user this slot's builds run as, as far as that is ours to choose."""
+        if os.geteuid() != 0 or self.first_build_uid is None:
+            return None
+        return self.first_build_uid + self.slot
+
+    def limits_of(self, memory_class: int) -> Limits:
+        """What a build of this class may use here."""
+        return self.limits or Limits(disk_bytes=self.disk_bytes).of_class(memory_class)
+
+    @property
+    def uv(self) -> Uv:
+        return Uv(cache=self.state_dir / "cache/uv", upstream=self.upstream, runner=self.runner)
