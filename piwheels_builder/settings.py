@@ -57,6 +57,8 @@ class BuilderSettings:
     build_seconds: int = 6 * 3600
     #: MB of disk that one build may fill.
     build_disk_mb: int = 4096
+    #: Whether builds happen on the system's tmpfs as far as they fit there.
+    build_in_memory: bool = True
     heartbeat_seconds: int = 60
     #: A lease lasts this long after the last heartbeat.
     lease_seconds: int = 4 * 3600

@@ -45,7 +45,7 @@ def build(
     attempt = Attempt(lease_id, leased.build_id, leased.project, leased.version, Outcome.BUILT, datetime.now(UTC), 0.0)
     bench = Bench(leased, workshop, delivery, progress)
     try:
-        wheel = _build_logged(bench, workshop.state_dir / "area" / attempt.directory_name)
+        wheel = _build_logged(bench, attempt.directory_name)
         attempt = replace(attempt, wheel=BuiltWheel(wheel.filename, wheel.sha256, wheel.size))
     except BuildEnded as ended:
         attempt = replace(
@@ -60,12 +60,12 @@ def build(
     return replace(attempt, seconds=seconds, peak_memory=bench.peak_memory, toolchain=bench.toolchain)
 
 
-def _build_logged(bench: Bench, place: Path) -> InspectedWheel:
+def _build_logged(bench: Bench, name: str) -> InspectedWheel:
     """Every way in which a build can end badly becomes a BuildEnded here, and the end of the log."""
     path = bench.delivery / "log.txt"
     try:
         with BuildLog(path, bench.began) as log:
-            wheel = _with_tools_that_do(bench, log, place)
+            wheel = _where_it_fits(bench, log, name)
             log.note(f"built {wheel.filename}")
     except BuildEnded as ended:
         _note_if_possible(path, bench, f"{ended.outcome}: {ended.reason}")
@@ -79,8 +79,27 @@ def _build_logged(bench: Bench, place: Path) -> InspectedWheel:
     return wheel
 
 
-def _with_tools_that_do(bench: Bench, log: BuildLog, place: Path) -> InspectedWheel:
+def _where_it_fits(bench: Bench, log: BuildLog, name: str) -> InspectedWheel:
+    """In memory, and on the disk what is too large for that."""
+    try:
+        return _with_tools_that_do(bench, log, name)
+    except (BuildEnded, OSError) as error:
+        if bench.workshop.in_memory is None or not _is_too_large(error):
+            raise
+        log.note(f"again, on the disk: {error}")
+    bench.workshop = bench.workshop.on_disk()
+    return _with_tools_that_do(bench, log, name)
+
+
+def _is_too_large(error: BuildEnded | OSError) -> bool:
+    if isinstance(error, BuildEnded):
+        return error.outcome in {Outcome.DISK_LIMIT, Outcome.DISK_FULL}
+    return error.errno in {errno.ENOSPC, errno.EDQUOT}
+
+
+def _with_tools_that_do(bench: Bench, log: BuildLog, name: str) -> InspectedWheel:
     """With today's build tools, else with older ones if they may do."""
+    place = bench.workshop.area / name
     try:
         with new_area(place) as area:
             return _through_all_stations(bench, log, area)

@@ -1,5 +1,6 @@
-"""How much memory this machine has, and how much of it builds may take."""
+"""What this machine has: memory, how much of it builds may take, and processors."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,11 @@ def most_for_builds(total: int | None = None) -> int:
     """Bytes that builds may use together on a machine with ``total`` bytes of memory; None is this machine."""
     total = memory().total if total is None else total
     return max(total - reserve(total), total // 2)
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def is_low(now: Memory) -> bool:

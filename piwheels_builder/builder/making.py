@@ -19,7 +19,7 @@ from piwheels_builder.builder.limits import Limits
 from piwheels_builder.builder.log import READ_AGAIN, BuildLog
 from piwheels_builder.builder.process import Ended, follow
 from piwheels_builder.builder.resolution import Resolution, Resolver
-from piwheels_builder.builder.sandbox import check_sandbox, personality, variables
+from piwheels_builder.builder.sandbox import personality, sandbox_program, variables
 from piwheels_builder.builder.toolchain import fingerprint
 from piwheels_builder.builder.warm import NotWarm, Order
 from piwheels_builder.builder.watch import watch_for
@@ -60,6 +60,10 @@ class Bench:
         """How many compilers may run at once: one for each core that is ours, as far as their memory goes."""
         return max(1, min(self.workshop.cores, self.limits.memory_bytes // _COMPILER_BYTES))
 
+    def fingerprint(self, python: Interpreter, environment: Environment, resolution: Resolution) -> str:
+        known = self.workshop.state_dir / "cache/toolchain.json"
+        return fingerprint(self.leased.target, python, environment.key, resolution.pins, known)
+
     def begin(self, station: str, log: BuildLog) -> None:
         self.progress(station)
         log.note(station)
@@ -89,7 +93,7 @@ def make_wheel(bench: Bench, log: BuildLog, source: Source) -> None:
         resolution = resolver.resolve(requires, source.python, log)
         bench.begin("preparing the environment", log)
         with environments.holding(resolution, source.python, log) as environment:
-            bench.toolchain = fingerprint(bench.leased.target, source.python, environment.key, resolution.pins)
+            bench.toolchain = bench.fingerprint(source.python, environment, resolution)
             answer = _run_driver(bench, log, source, environment, source.request(resolved, resolution, bench.jobs))
         if not answer.asks:
             return
@@ -118,7 +122,8 @@ def _failure(ended: Ended, answer: Answer, area: Area, log: BuildLog, since: int
     began = bool(mark) or log.size() - since > READ_AGAIN
     disk_was_full = free_bytes(area.root) < SPARE_BYTES
     found = classify(rest.partition("\n")[2] if mark else before, ended, answer.failure, began=began, disk_was_full=disk_was_full)
-    mechanism = ended.stop.mechanism if ended.stop else None
+    own_limit = "rlimit" if found.outcome is Outcome.OUT_OF_MEMORY else None
+    mechanism = ended.stop.mechanism if ended.stop else own_limit
     return BuildEnded(found.outcome, found.error_line, mechanism=mechanism, missing=found.missing, tools_until=found.tools_until)
 
 
@@ -151,7 +156,7 @@ def _run_inside(bench: Bench, log: BuildLog, source: Source, environment: Enviro
 
 def _sandbox(bench: Bench, source: Source, environment: Environment) -> Sandbox:
     return Sandbox(
-        bwrap=check_sandbox(bench.workshop.build_uid),
+        bwrap=sandbox_program(bench.workshop.build_uid),
         environment=environment.path,
         driver=source.area.driver,
         etc=source.area.etc,

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from piwheels_builder.builder.area import discard
+from piwheels_builder.builder.in_memory import memory_directory
 from piwheels_builder.builder.outbox import Outbox
 from piwheels_builder.builder.spool import Spool
 from piwheels_builder.errors import BuilderRunning
@@ -41,13 +42,15 @@ def recover(state_dir: Path, spool: Spool, outbox: Outbox) -> None:
         elif entries[name].recorded:
             spool.end(name)
     (state_dir / "area").mkdir(exist_ok=True)
-    _clear(state_dir / "area", "*")
+    clear(state_dir / "area", "*")
+    clear(memory_directory(state_dir), "*")
     # Environments, sdists and resolutions that were being made, or dropped.
     for place in ("environments", "cache/sdists", "cache/resolutions"):
-        _clear(state_dir / place, ".*")
+        clear(state_dir / place, ".*")
 
 
-def _clear(directory: Path, pattern: str) -> None:
+def clear(directory: Path, pattern: str) -> None:
+    """Remove what a builder that is gone left there, as far as that goes."""
     for leftover in directory.glob(pattern):
         try:
             discard(leftover)

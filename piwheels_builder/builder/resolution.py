@@ -30,6 +30,8 @@ _FAILURES = (
     (("building from source is disabled", "no usable wheels", "has no wheels with a matching"), Outcome.REQUIREMENT_WITHOUT_WHEEL),
     (("No solution found", "was not found in the package registry"), Outcome.REQUIREMENT_UNAVAILABLE),
     (("Failed to fetch", "error sending request", "Request failed", "HTTP status", "operation timed out"), Outcome.NETWORK_AWAY),
+    # A wheel that uv refuses: a program named python, a name that climbs out of the environment.
+    (("Failed to install:",), Outcome.REQUIREMENT_UNAVAILABLE),
 )
 
 

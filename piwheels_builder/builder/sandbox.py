@@ -40,17 +40,22 @@ def find_bwrap() -> Path:
 
 
 @functools.cache
-def check_sandbox(build_uid: int | None = None) -> Path:
-    """Run an empty program in a sandbox like a build's. Returns bwrap's path. Raises SandboxUnavailable with the remedy.
+def sandbox_program(build_uid: int | None = None) -> Path:
+    """The bwrap that a build runs in. Raises SandboxUnavailable; that it works here is for ``check_sandbox`` to say.
 
     As root ``build_uid`` must be the id that builds run as.
     """
-    bwrap = find_bwrap()
-    for program in _PROGRAMS:
-        if not shutil.which(program):
-            raise SandboxUnavailable(f"the sandbox needs {program}, which is not installed: `apt install util-linux`")
     if os.geteuid() == 0 and build_uid is None:
         raise SandboxUnavailable("as root, builds need a user id of their own: set first_build_uid in builder.yml")
+    for program in _PROGRAMS:
+        if not os.access(program, os.X_OK):
+            raise SandboxUnavailable(f"the sandbox needs {program}, which is not installed: `apt install util-linux`")
+    return find_bwrap()
+
+
+def check_sandbox(build_uid: int | None = None) -> None:
+    """Run an empty program in a sandbox like a build's. Raises SandboxUnavailable with the remedy."""
+    bwrap = sandbox_program(build_uid)
     with tempfile.TemporaryDirectory() as place, new_area(Path(place) / "check") as area:
         prepare(area, build_uid)
         sandbox = Sandbox(bwrap, area.own, area.driver, area.etc, opened_by(area), uid=build_uid)
@@ -58,7 +63,6 @@ def check_sandbox(build_uid: int | None = None) -> Path:
     if tried.returncode:
         remedy = _ALLOW if build_uid is None else "inside a container, that container needs CAP_SYS_ADMIN"
         raise SandboxUnavailable(f"bubblewrap does not work here ({tried.stderr.strip()[:200]}): {remedy}")
-    return bwrap
 
 
 def prepare(area: Area, uid: int | None) -> None:

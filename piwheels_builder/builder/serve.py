@@ -12,7 +12,9 @@ import psutil
 
 from piwheels_builder.builder.attempt import Attempt
 from piwheels_builder.builder.build import build
-from piwheels_builder.builder.machine import memory
+from piwheels_builder.builder.in_memory import memory_area, memory_directory
+from piwheels_builder.builder.machine import memory, processors
+from piwheels_builder.builder.recovery import clear
 from piwheels_builder.builder.sandbox import check_sandbox
 from piwheels_builder.builder.service import Build, Service
 from piwheels_builder.builder.warm import WarmParents, parents_kept
@@ -34,6 +36,8 @@ def serve(settings: BuilderSettings) -> None:
     check_workshop(settings)
     try:
         run_until_signalled(Service(settings, build_function(settings), interrupt=kill_descendants))
+        # Nothing is in progress now: what stopped builds left there would hold memory until the next start.
+        clear(memory_directory(settings.state_dir), "*")
     except OSError as error:
         raise BadInput(f"{settings.state_dir} is no state directory that this user can write: {error}") from error
 
@@ -47,7 +51,7 @@ def check_workshop(settings: BuilderSettings) -> None:
         if not python.is_file():
             raise BadInput(f"builder.yml says that {abi} is {python}, which is not there: run `ansible-playbook provision.yml`")
     for slot in range(settings.slots):
-        check_sandbox(Workshop.of(settings, slot).build_uid)
+        check_sandbox(replace(Workshop.of(settings), slot=slot).build_uid)
 
 
 def run_until_signalled(service: Service) -> None:
@@ -62,23 +66,21 @@ def build_function(settings: BuilderSettings) -> Build:
     group = bounding_group()
     log.info("builds are bounded by %s", f"control groups in {group}" if group else "process limits and a watcher")
     most = parents_kept(memory().total, settings.slots)
-    parents = [WarmParents(settings.state_dir / "area", most) for _ in range(settings.slots)]
+    shared = Workshop.of(settings)
+    if settings.build_in_memory:
+        shared = replace(shared, in_memory=memory_area(settings.state_dir, settings.slots))
+    parents = [WarmParents(shared.area, most) for _ in range(settings.slots)]
     busy: set[int] = set()
 
     def build_in_slot(leased: LeasedBuild, lease_id: UUID, slot: int, delivery: Path) -> Attempt:
         busy.add(slot)
         try:
-            workshop = replace(Workshop.of(settings, slot), warm=parents[slot], cores=max(1, processors() // len(busy)))
+            workshop = replace(shared, slot=slot, warm=parents[slot], cores=max(1, processors() // len(busy)))
             return build(leased, lease_id, workshop, delivery)
         finally:
             busy.discard(slot)
 
     return build_in_slot
-
-
-def processors() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def kill_descendants() -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from piwheels_builder.builder.disk import write_atomically
 from piwheels_builder.builder.interpreter import Interpreter
 from piwheels_builder.targets import Target
 
@@ -33,14 +35,17 @@ _DEBIAN_VERSION = Path("/etc/debian_version")
 _SECONDS = 20
 
 
-def fingerprint(target: Target, python: Interpreter, environment_key: str, pins: Sequence[str] = ()) -> str:
+def fingerprint(
+    target: Target, python: Interpreter, environment_key: str, pins: Sequence[str] = (), known: Path | None = None
+) -> str:
     """Parts of a name and a value with semicolons between, in one order everywhere; at most 1000 characters.
 
     For example ``bookworm 12.9; armv7l; gcc 12.2.0; ld 2.40; glibc 2.36; libraries 0123456789ab; cpython 3.11.2; requirements
     0123456789abcdef; setuptools 80.9.0``. libraries is a hash over all installed lib*-dev packages, requirements the key of the
-    environment, whose ``pins`` (name==version) follow as far as there is room.
+    environment, whose ``pins`` (name==version) follow as far as there is room. ``known`` is a file that remembers what is installed
+    from one process to the next.
     """
-    system = [f"{target.os_release} {_point_version()}".strip(), target.architecture, *_installed(_installed_at())]
+    system = [f"{target.os_release} {_point_version()}".strip(), target.architecture, *_installed(_installed_at(), known)]
     parts = [*system, f"{python.implementation} {python.version}", f"requirements {environment_key}"]
     return _joined([*parts, *_requirements(pins)])
 
@@ -76,8 +81,22 @@ def _installed_at() -> int:
 
 
 @functools.lru_cache(maxsize=1)
-def _installed(at: int) -> tuple[str, ...]:  # noqa: ARG001 - what is installed changes with it
+def _installed(at: int, known: Path | None) -> tuple[str, ...]:
     """Programs there are with their versions, the C library, and the hash over the libraries to link with."""
+    if known is None:
+        return _ask_all()
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        remembered = json.loads(known.read_text(encoding="utf-8"))
+        if remembered["at"] == [at, os.environ.get("PATH")]:
+            return tuple(map(str, remembered["parts"]))
+    parts = _ask_all()
+    with suppress(OSError):
+        known.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(known, json.dumps({"at": [at, os.environ.get("PATH")], "parts": parts}))
+    return parts
+
+
+def _ask_all() -> tuple[str, ...]:
     asked = {name: _start(command) for name, command in {**_PROGRAMS, "libraries": _LIBRARIES}.items()}
     answers = {name: _answer(process) for name, process in asked.items() if process is not None}
     versions = {name: _version(answers[name]) for name in _PROGRAMS if name in answers}

@@ -18,14 +18,17 @@ from packaging.version import InvalidVersion, Version
 from piwheels_builder.builder.attempt import Attempt
 from piwheels_builder.builder.build import build
 from piwheels_builder.builder.fetch import SdistCache
+from piwheels_builder.builder.in_memory import memory_area
 from piwheels_builder.builder.interpreter import Interpreter, describe
 from piwheels_builder.builder.limits import MEMORY_OF_CLASS
-from piwheels_builder.builder.sandbox import check_sandbox
+from piwheels_builder.builder.machine import processors
+from piwheels_builder.builder.sandbox import check_sandbox, sandbox_program
 from piwheels_builder.builder.workshop import Workshop
 from piwheels_builder.catalogue.filenames import SDIST_SUFFIXES, FileKind, classify
 from piwheels_builder.errors import BadInput, UnknownProject
 from piwheels_builder.queue.batch import LeasedBuild, Sdist
 from piwheels_builder.settings import FIRST_BUILD_UID
+from piwheels_builder.states import Outcome
 from piwheels_builder.targets import GLIBC, Target
 
 if TYPE_CHECKING:
@@ -44,16 +47,21 @@ class Trial:
 def try_release(asked: str, wheel_dir: Path, python: Path | None, state_dir: Path | None, progress: Callable[[str], None]) -> Trial:
     """Build ``PROJECT``, ``PROJECT==VERSION`` or an sdist's file for this machine. Raises FleetError for what can't be tried."""
     state_dir = (state_dir or default_state_dir()).absolute()
-    check_sandbox(FIRST_BUILD_UID if os.geteuid() == 0 else None)
     path = python or Path(sys.executable)
     target = this_target(describe(path))
-    workshop = Workshop(state_dir, {target.python: path}, first_build_uid=FIRST_BUILD_UID)
+    workshop = Workshop(
+        state_dir, {target.python: path}, first_build_uid=FIRST_BUILD_UID, cores=processors(), in_memory=memory_area(state_dir, 1)
+    )
+    sandbox_program(workshop.build_uid)
     for directory in (state_dir / "logs", wheel_dir):
         directory.mkdir(parents=True, exist_ok=True)
     progress(f"looking for {asked}")
     leased = _leased(asked, target, SdistCache(state_dir / "cache/sdists"))
     with tempfile.TemporaryDirectory(prefix="delivery-", dir=state_dir) as delivery:
         attempt = build(leased, uuid4(), workshop, Path(delivery), progress)
+        if attempt.outcome is Outcome.BUILDER_FAULT:
+            # Looked at only now: a sandbox for nothing takes as long as all that is ours in a small build.
+            check_sandbox(workshop.build_uid)
         return _keep(attempt, Path(delivery), wheel_dir, state_dir / "logs")
 
 

@@ -34,14 +34,14 @@ _START_SECONDS = 60
 _END_SECONDS = 30
 #: What a parent with setuptools takes (measured: 34 MiB), and how many a slot keeps where memory is no matter.
 _PARENT_BYTES = 40 * 2**20
-_MOST_KEPT = 4
+_MOST_KEPT = 12
 #: Of a parent; a child gets all of its build's.
 _VARIABLES = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/build/home"}
 
 
 def parents_kept(memory: int, slots: int) -> int:
-    """How many parents each slot may keep on a machine with so many bytes of memory: a sixteenth of it, and at least one."""
-    return max(1, min(_MOST_KEPT, memory // 16 // _PARENT_BYTES // slots))
+    """How many parents each slot may keep on a machine with so many bytes of memory: an eighth of it, and at least one."""
+    return max(1, min(_MOST_KEPT, memory // 8 // _PARENT_BYTES // slots))
 
 
 class NotWarm(Exception):

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from piwheels_builder.builder.in_memory import MemoryArea
 from piwheels_builder.builder.limits import Limits
 from piwheels_builder.builder.process import Runner, run
 from piwheels_builder.builder.uv import Uv
@@ -18,6 +19,7 @@ class Workshop:
 
     With ``warm`` builds are children of warm parents where their environment allows it; else each has an interpreter of its own.
     ``limits`` hold for every build; None means those of its memory class. ``cores`` are the processors that a build may keep busy.
+    ``in_memory``: where builds happen, as far as they fit there.
     """
 
     state_dir: Path
@@ -31,9 +33,10 @@ class Workshop:
     limits: Limits | None = None
     disk_bytes: int = Limits.disk_bytes
     cores: int = 1
+    in_memory: MemoryArea | None = None
 
     @classmethod
-    def of(cls, settings: BuilderSettings, slot: int) -> "Workshop":
+    def of(cls, settings: BuilderSettings) -> "Workshop":
         return cls(
             state_dir=settings.state_dir,
             pythons=settings.pythons,
@@ -41,7 +44,6 @@ class Workshop:
             first_build_uid=settings.first_build_uid,
             build_seconds=settings.build_seconds,
             disk_bytes=settings.build_disk_mb * 2**20,
-            slot=slot,
         )
 
     @property
@@ -53,7 +55,17 @@ class Workshop:
 
     def limits_of(self, memory_class: int) -> Limits:
         """What a build of this class may use here."""
-        return self.limits or Limits(disk_bytes=self.disk_bytes).of_class(memory_class)
+        limits = self.limits or Limits(disk_bytes=self.disk_bytes).of_class(memory_class)
+        return replace(limits, disk_bytes=min(limits.disk_bytes, self.in_memory.bytes_each)) if self.in_memory else limits
+
+    @property
+    def area(self) -> Path:
+        """Holds the directories of builds in progress."""
+        return self.in_memory.directory if self.in_memory else self.state_dir / "area"
+
+    def on_disk(self) -> "Workshop":
+        """The same for a build that is too large for memory. Warm parents live where small builds do."""
+        return replace(self, in_memory=None, warm=None)
 
     @property
     def uv(self) -> Uv:

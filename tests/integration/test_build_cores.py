@@ -75,8 +75,6 @@ def test_an_error_among_many_is_the_builds(yard: Yard) -> None:
 
 def test_no_more_compilers_than_fit_its_memory(yard: Yard) -> None:
     limits = dataclasses.replace(Limits().of_class(0), memory_bytes=350 * 2**20)
-    built = yard.build(
-        sources("print('JOBS', os.environ['CMAKE_BUILD_PARALLEL_LEVEL'])"), cores=8, limits=limits
-    )
+    built = yard.build(sources("print('JOBS', os.environ['CMAKE_BUILD_PARALLEL_LEVEL'])"), cores=8, limits=limits)
     assert "JOBS 2" in built.log
     assert most_at_once(built) == 2

@@ -11,7 +11,7 @@ import pytest
 from piwheels_builder.builder.area import Area, discard, new_area, open_left
 from piwheels_builder.builder.bubblewrap import Sandbox, command, etc_files, opened_by, parent_command
 from piwheels_builder.builder.limits import Limits
-from piwheels_builder.builder.sandbox import check_sandbox, find_bwrap, personality, variables
+from piwheels_builder.builder.sandbox import check_sandbox, find_bwrap, personality, sandbox_program, variables
 from piwheels_builder.errors import SandboxUnavailable
 from piwheels_builder.targets import Target
 
@@ -158,18 +158,18 @@ def test_where_bubblewrap_may_not_it_says_what_to_do(monkeypatch: pytest.MonkeyP
     refusing.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2; exit 1\n")
     refusing.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    check_sandbox.cache_clear()
+    sandbox_program.cache_clear()
     try:
         with pytest.raises(SandboxUnavailable, match="No permissions to create new namespace") as refused:
             check_sandbox(90001 if os.geteuid() == 0 else None)
         assert "CAP_SYS_ADMIN" in str(refused.value) or "unprivileged_userns_clone" in str(refused.value)
     finally:
-        check_sandbox.cache_clear()
+        sandbox_program.cache_clear()
 
 
 def test_root_does_not_build_as_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    check_sandbox.cache_clear()
+    sandbox_program.cache_clear()
     with pytest.raises(SandboxUnavailable, match="first_build_uid"):
         check_sandbox(None)
 

@@ -41,7 +41,7 @@ class Player:
         output: Output,
         seconds: float,
         output_bytes: int,
-        watch: Watch | None = None,
+        watch: Watch | None = None,  # noqa: ARG002 - of the protocol
     ) -> Ended:
         assert seconds > 0 < output_bytes
         self.commands.append(command)

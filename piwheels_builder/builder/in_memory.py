@@ -1,0 +1,56 @@
+"""Where builds happen in memory: a directory of ours on the system's tmpfs, so that cards and network roots see wheels alone.
+
+A small sdist has hundreds of files that live for a second. What doesn't fit is built on the disk.
+"""
+
+import hashlib
+import logging
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from piwheels_builder.builder.machine import memory
+
+log = logging.getLogger(__name__)
+
+_TMPFS = Path("/dev/shm")  # noqa: S108 - the directory made there is ours alone
+#: All builds together may fill this part of the memory; a build that gets less than this many bytes goes to the disk.
+_PART = 1 / 8
+_LEAST = 24 * 2**20
+
+
+@dataclass(frozen=True)
+class MemoryArea:
+    """``directory`` is ours alone. A build there may fill ``bytes_each``."""
+
+    directory: Path
+    bytes_each: int
+
+
+def memory_area(state_dir: Path, slots: int, tmpfs: Path = _TMPFS) -> MemoryArea | None:
+    """For the builds of a builder with this state directory, so many at once; None where this machine has no place for it."""
+    bytes_each = int(memory().total * _PART) // slots
+    directory = memory_directory(state_dir, tmpfs)
+    if bytes_each < _LEAST or not _is_ours(directory):
+        return None
+    return MemoryArea(directory, bytes_each)
+
+
+def memory_directory(state_dir: Path, tmpfs: Path = _TMPFS) -> Path:
+    """Its name says whose it is, since other builders may run here."""
+    told_apart = hashlib.sha256(os.fsencode(state_dir.resolve())).hexdigest()[:12]
+    return tmpfs / f"piwheels-builder-{os.geteuid()}-{told_apart}"
+
+
+def _is_ours(directory: Path) -> bool:
+    """Make it if it isn't there. Others may write beside it, and may have been first."""
+    try:
+        if os.statvfs(directory.parent).f_flag & os.ST_NOEXEC:
+            return False
+        directory.mkdir(mode=0o700, exist_ok=True)
+        found = directory.lstat()
+    except OSError as error:
+        log.warning("builds happen on the disk: %s", error)
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) == 0o700

@@ -1,0 +1,69 @@
+"""Builds happen in memory as far as they fit there, and on the disk else."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from piwheels_builder.builder.in_memory import MemoryArea, memory_area, memory_directory
+from piwheels_builder.states import Outcome
+from tests.support.sdists import Yard, make_yard, setup_py
+
+WRITE = "open('/build/large', 'wb').write(bytes(%d * 2**20))"
+
+
+@pytest.fixture(scope="module")
+def yard(tmp_path_factory: pytest.TempPathFactory) -> Yard:
+    return make_yard(tmp_path_factory.mktemp("yard"))
+
+
+@pytest.fixture
+def area(tmp_path: Path) -> Iterator[MemoryArea]:
+    area = memory_area(tmp_path, slots=1)
+    assert area is not None, "the tmpfs of this machine can't be used"
+    yield MemoryArea(area.directory, 20 * 2**20)
+    assert list(area.directory.iterdir()) == []
+    area.directory.rmdir()
+
+
+def test_a_small_build_touches_the_disk_for_its_log_and_wheel_alone(yard: Yard, area: MemoryArea) -> None:
+    look = "import os; print('DEVICE', os.stat('/build').st_dev, os.stat('/tmp').st_dev)"
+    built = yard.build(setup_py(look), in_memory=area)
+    assert built.attempt.outcome is Outcome.BUILT
+    device = area.directory.stat().st_dev
+    assert f"DEVICE {device} {device}" in built.log
+    assert "on the disk" not in built.log
+
+
+def test_a_large_one_is_built_on_the_disk(yard: Yard, area: MemoryArea) -> None:
+    built = yard.build(setup_py(WRITE % 60 + "; import time; time.sleep(4)"), in_memory=area)
+    assert built.attempt.outcome is Outcome.BUILT, built.log
+    assert "again, on the disk" in built.log
+
+
+def test_it_is_ours_alone(tmp_path: Path) -> None:
+    area = memory_area(tmp_path / "state", slots=2, tmpfs=tmp_path)
+    assert area is not None
+    assert area.directory == memory_directory(tmp_path / "state", tmp_path)
+    assert stat.S_IMODE(area.directory.stat().st_mode) == 0o700
+    assert memory_area(tmp_path / "state", slots=2, tmpfs=tmp_path) == area
+    assert memory_directory(tmp_path / "other", tmp_path) != area.directory
+
+
+def test_what_others_put_there_first_is_not_used(tmp_path: Path) -> None:
+    directory = memory_directory(tmp_path / "state", tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    directory.symlink_to(elsewhere)
+    assert memory_area(tmp_path / "state", slots=1, tmpfs=tmp_path) is None
+    directory.unlink()
+    directory.mkdir()
+    directory.chmod(0o777)
+    assert memory_area(tmp_path / "state", slots=1, tmpfs=tmp_path) is None
+
+
+def test_with_too_little_memory_for_each_there_is_none(tmp_path: Path) -> None:
+    assert memory_area(tmp_path, slots=100_000, tmpfs=tmp_path) is None
+    assert os.listdir(tmp_path) == []  # noqa: PTH208
