@@ -4,6 +4,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 #: With less free space than this, in bytes, a disk counts as full: no build starts.
@@ -62,6 +63,16 @@ def visible(directory: Path) -> Iterator[os.DirEntry[str]]:
     """What lies in a directory under a final name: a dot means that its writer has not finished."""
     with os.scandir(directory) as entries:
         yield from (entry for entry in entries if not entry.name.startswith("."))
+
+
+def tree_bytes(directory: Path) -> int:
+    """What the files of a tree take on the disk, in bytes; what vanishes meanwhile takes nothing."""
+    total = 0
+    for place, _, names in os.walk(directory):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += (Path(place) / name).lstat().st_blocks * 512
+    return total
 
 
 def free_bytes(directory: Path) -> int:

@@ -11,11 +11,12 @@ from pathlib import Path
 from uuid import uuid4
 
 from piwheels_builder.builder.area import discard
+from piwheels_builder.builder.disk import tree_bytes
 from piwheels_builder.builder.ending import BuildEnded
 from piwheels_builder.builder.interpreter import Interpreter
 from piwheels_builder.builder.log import BuildLog
 from piwheels_builder.builder.resolution import Resolution, uv_failure
-from piwheels_builder.builder.uv import Uv, tied
+from piwheels_builder.builder.uv import TOO_LARGE, Uv, tied
 from piwheels_builder.states import Outcome
 
 #: How many environments are kept; the least recently used ones go first. One with setuptools alone has 12 MB.
@@ -72,6 +73,8 @@ class Environments:
             code = self._install(new, resolution, log)
         if code:
             raise uv_failure(log.text(since))
+        if tree_bytes(new) > self.uv.most_bytes:
+            raise BuildEnded(Outcome.DISK_LIMIT, TOO_LARGE)
         self._compile(new, python, log)
 
     def _install(self, new: Path, resolution: Resolution, log: BuildLog) -> int:

@@ -16,6 +16,7 @@ from typing import IO, cast
 
 from piwheels_builder.builder.ending import BuildEnded
 from piwheels_builder.builder.tree import Refused, Tree
+from piwheels_builder.builder.xz import XzReader
 from piwheels_builder.states import Outcome
 from piwheels_builder.zips import BadZip, check_end
 
@@ -43,7 +44,7 @@ _BROKEN = (
     IndexError,
     RuntimeError,
 )
-_OPENERS: dict[bytes, Callable[[IO[bytes]], object]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+_OPENERS: dict[bytes, Callable[[IO[bytes]], object]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": XzReader}
 
 
 def unpack(archive: Path, into: Path, bounds: Bounds | None = None) -> Path:
@@ -161,6 +162,9 @@ def _add_zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, tree: Tre
     if member.is_dir():
         tree.add_directory(member.filename)
         return
+    if member.compress_type == zipfile.ZIP_LZMA:
+        # Its memory can't be bounded, and no sdist is packed so.
+        raise Refused(f"{member.filename!r} is compressed with LZMA")
     with archive.open(member) as content:
         if kind == stat.S_IFLNK:
             tree.add_symlink(member.filename, os.fsdecode(content.read(4097)))

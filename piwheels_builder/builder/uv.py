@@ -2,17 +2,18 @@
 
 import functools
 import os
-import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import uv
 
+from piwheels_builder.builder.disk import tree_bytes
 from piwheels_builder.builder.ending import BuildEnded
+from piwheels_builder.builder.growth import Growth
 from piwheels_builder.builder.log import BuildLog
 from piwheels_builder.builder.process import Runner
+from piwheels_builder.builder.sandbox import find_bwrap
 from piwheels_builder.states import Outcome
 
 #: What uv gets of our environment: where things are, how to reach the network, whom to trust. Never UV_*, never PIP_*.
@@ -33,6 +34,7 @@ _SECONDS = 900
 _OUTPUT_BYTES = 4 * 2**20
 #: The most that uv's cache may hold, in bytes, before it is emptied; environments are copies and need it no more.
 LARGEST_CACHE = 2**30
+TOO_LARGE = "the build requirements unpack to more than a build may use"
 
 
 @dataclass(frozen=True)
@@ -42,37 +44,37 @@ class Uv:
     cache: Path
     upstream: str | None
     runner: Runner
+    #: What one command may add to the cache, and an environment may take.
+    most_bytes: int = 4 * 2**30
 
     def run(self, *arguments: str, log: BuildLog) -> int:
-        """Run one uv command, its messages going into the log. Returns its exit code. Raises BuildEnded when it hangs."""
+        """Run one uv command, its messages going into the log. Returns its exit code.
+
+        Raises BuildEnded when it hangs, or unpacks more than it may: wheels can be bombs, too.
+        """
         # By variable and not by argument: the index's URL may hold a password, and arguments are for everyone to see.
         environment = {**_inherited(), "UV_CACHE_DIR": os.fspath(self.cache), "UV_DEFAULT_INDEX": self.upstream or _pips_index()}
         command = [uv.find_uv_bin(), *arguments, "--no-config", "--no-python-downloads", "--no-progress", "--color", "never"]
-        ended = self.runner(tied(command), environment=environment, output=log, seconds=_SECONDS, output_bytes=_OUTPUT_BYTES)
+        self.cache.mkdir(parents=True, exist_ok=True)
+        watch = Growth(self.cache, LARGEST_CACHE + self.most_bytes)
+        ended = self.runner(
+            tied(command), environment=environment, output=log, seconds=_SECONDS, output_bytes=_OUTPUT_BYTES, watch=watch
+        )
+        if ended.stop and ended.stop.limit == "disk":
+            raise BuildEnded(Outcome.DISK_LIMIT, TOO_LARGE, mechanism=ended.stop.mechanism)
         if ended.stop:
             raise BuildEnded(Outcome.NETWORK_AWAY, f"uv was not done after {_SECONDS} s")
         return ended.exit_code
 
     def keep_small(self, log: BuildLog) -> None:
         """Empty the cache where it has grown too large, once no other uv uses it. Costs a walk through it, so call it seldom."""
-        if _size(self.cache) > LARGEST_CACHE:
+        if tree_bytes(self.cache) > LARGEST_CACHE:
             self.run("cache", "clean", log=log)
 
 
 def tied(command: Sequence[str]) -> list[str]:
     """The command with all that it starts bound to this process: a builder that is killed leaves none of it running."""
-    bwrap = shutil.which("bwrap") or "bwrap"
-    return [bwrap, "--dev-bind", "/", "/", "--unshare-pid", "--die-with-parent", "--", *command]
-
-
-def _size(directory: Path) -> int:
-    """What the files of a tree take on the disk, in bytes; what vanishes meanwhile takes nothing."""
-    total = 0
-    for place, _, names in os.walk(directory):
-        for name in names:
-            with suppress(FileNotFoundError):
-                total += (Path(place) / name).lstat().st_blocks * 512
-    return total
+    return [os.fspath(find_bwrap()), "--dev-bind", "/", "/", "--unshare-pid", "--die-with-parent", "--", *command]
 
 
 def _inherited() -> dict[str, str]:

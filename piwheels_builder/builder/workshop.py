@@ -69,4 +69,5 @@ class Workshop:
 
     @property
     def uv(self) -> Uv:
-        return Uv(cache=self.state_dir / "cache/uv", upstream=self.upstream, runner=self.runner)
+        most_bytes = self.limits.disk_bytes if self.limits else self.disk_bytes
+        return Uv(self.state_dir / "cache/uv", self.upstream, self.runner, most_bytes)
