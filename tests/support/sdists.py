@@ -6,16 +6,17 @@ import sys
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
 from piwheels_builder.builder.attempt import Attempt
 from piwheels_builder.builder.build import build
-from piwheels_builder.builder.warm import WarmParents
-from piwheels_builder.builder.workshop import Workshop
 from piwheels_builder.builder.fetch import SdistCache
 from piwheels_builder.builder.interpreter import describe
 from piwheels_builder.builder.trial import this_target
+from piwheels_builder.builder.warm import WarmParents
+from piwheels_builder.builder.workshop import Workshop
 from piwheels_builder.queue.batch import LeasedBuild, Sdist
 from piwheels_builder.settings import FIRST_BUILD_UID
 
@@ -62,6 +63,8 @@ class Yard:
 
     workshop: Workshop
     place: Path
+    #: When upstream got what it builds.
+    uploaded: datetime | None = None
 
     def build(self, files: Mapping[str, str], project: str = "demo", version: str = "1", **changes: object) -> Built:
         return self.build_file(make_sdist(self.place / f"{uuid4()}.tar.gz", files), project, version, **changes)
@@ -70,7 +73,7 @@ class Yard:
         workshop = replace(self.workshop, **changes)  # type: ignore[arg-type]
         target = this_target(describe(Path(sys.executable)))
         sha256 = SdistCache(workshop.state_dir / "cache/sdists").add(sdist)
-        source = Sdist(sdist.name, sdist.as_uri(), sha256, sdist.stat().st_size)
+        source = Sdist(sdist.name, sdist.as_uri(), sha256, sdist.stat().st_size, self.uploaded)
         delivery = self.place / str(uuid4())
         delivery.mkdir()
         return Built(build(LeasedBuild(7, project, version, target, source, 1.0), uuid4(), workshop, delivery), delivery)
