@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,12 @@ def memory_directory(state_dir: Path, tmpfs: Path = _TMPFS) -> Path:
     """Its name says whose it is, since other builders may run here."""
     told_apart = hashlib.sha256(os.fsencode(state_dir.resolve())).hexdigest()[:12]
     return tmpfs / f"piwheels-builder-{os.geteuid()}-{told_apart}"
+
+
+def leave(state_dir: Path) -> None:
+    """Take the directory away, if nothing is in it."""
+    with suppress(OSError):
+        memory_directory(state_dir).rmdir()
 
 
 def _is_ours(directory: Path) -> bool:

@@ -12,7 +12,7 @@ import psutil
 
 from piwheels_builder.builder.attempt import Attempt
 from piwheels_builder.builder.build import build
-from piwheels_builder.builder.in_memory import memory_area, memory_directory
+from piwheels_builder.builder.in_memory import leave, memory_area, memory_directory
 from piwheels_builder.builder.machine import memory, processors
 from piwheels_builder.builder.recovery import clear
 from piwheels_builder.builder.sandbox import check_sandbox
@@ -38,6 +38,7 @@ def serve(settings: BuilderSettings) -> None:
         run_until_signalled(Service(settings, build_function(settings), interrupt=kill_descendants))
         # Nothing is in progress now: what stopped builds left there would hold memory until the next start.
         clear(memory_directory(settings.state_dir), "*")
+        leave(settings.state_dir)
     except OSError as error:
         raise BadInput(f"{settings.state_dir} is no state directory that this user can write: {error}") from error
 

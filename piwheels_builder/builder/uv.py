@@ -2,6 +2,8 @@
 
 import functools
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from piwheels_builder.builder.growth import Growth
 from piwheels_builder.builder.log import BuildLog
 from piwheels_builder.builder.process import Runner
 from piwheels_builder.builder.sandbox import find_bwrap
+from piwheels_builder.errors import BadInput
 from piwheels_builder.states import Outcome
 
 #: What uv gets of our environment: where things are, how to reach the network, whom to trust. Never UV_*, never PIP_*.
@@ -34,6 +37,7 @@ _SECONDS = 900
 _OUTPUT_BYTES = 4 * 2**20
 #: The most that uv's cache may hold, in bytes, before it is emptied; environments are copies and need it no more.
 LARGEST_CACHE = 2**30
+_ASK_PIP = "from piwheels_builder.catalogue.pip_index import configured_index; print(configured_index(), end='')"
 TOO_LARGE = "the build requirements unpack to more than a build may use"
 
 
@@ -84,7 +88,10 @@ def _inherited() -> dict[str, str]:
 
 @functools.cache
 def _pips_index() -> str:
-    # What it imports takes longer than many a build, and a builder with settings never needs it.
-    from piwheels_builder.catalogue.pip_index import configured_index  # noqa: PLC0415
-
-    return configured_index()
+    """Raises BadInput."""
+    # In a process of its own: what that imports would stay with the service, a quarter of its memory.
+    asked = subprocess.run([sys.executable, "-c", _ASK_PIP], capture_output=True, text=True, check=False)
+    if asked.returncode:
+        told = (asked.stderr.strip().splitlines() or ["no message"])[-1]
+        raise BadInput(f"which index pip is configured with can't be told ({told}): name it as fleet_upstream")
+    return asked.stdout
