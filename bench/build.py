@@ -21,7 +21,7 @@ from bench.offline import prepare, served
 from bench.sides import Site, by_command, by_pip, service
 from bench.watching import Footprint
 from piwheels_builder.builder.trial import default_state_dir
-from piwheels_builder.builder.warm import IDLE_SECONDS
+from piwheels_builder.builder.warm_parent import IDLE_SECONDS
 
 #: Of the list, for --quick.
 _QUICK = ("docopt", "requests", "idna", "urllib3", "rich", "tqdm", "spidev", "markupsafe")

@@ -69,7 +69,7 @@ def new_area(root: Path) -> Iterator[Area]:
     """Make the directories, over whatever an earlier build of the same lease left there; they are gone after the block."""
     discard(root)
     area = Area(root)
-    root.mkdir(parents=True, mode=0o700)
+    root.mkdir(mode=0o700)
     places = (
         area.opened,
         area.build,

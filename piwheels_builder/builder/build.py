@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
-from piwheels_builder.builder.area import Area, new_area
+from piwheels_builder.builder.area import Area
 from piwheels_builder.builder.attempt import Attempt, BuiltWheel
 from piwheels_builder.builder.build_system import read_build_system
 from piwheels_builder.builder.collecting import collect
@@ -19,8 +19,8 @@ from piwheels_builder.builder.fetch import SdistCache, fetch
 from piwheels_builder.builder.interpreter import Interpreter, describe
 from piwheels_builder.builder.log import BuildLog, plain
 from piwheels_builder.builder.making import Bench, Source, make_wheel
-from piwheels_builder.builder.older_tools import day_of_older_tools, telling
 from piwheels_builder.builder.sandbox import prepare
+from piwheels_builder.builder.tries import try_until_it_fits
 from piwheels_builder.builder.unpack import unpack
 from piwheels_builder.builder.workshop import Workshop
 from piwheels_builder.queue.batch import LeasedBuild
@@ -57,7 +57,7 @@ def build(
             missing=ended.missing,
         )
     seconds = time.monotonic() - bench.began
-    return replace(attempt, seconds=seconds, peak_memory=bench.peak_memory, toolchain=bench.toolchain)
+    return replace(attempt, seconds=seconds, peak_memory=bench.learned.peak_memory, toolchain=bench.learned.toolchain)
 
 
 def _build_logged(bench: Bench, name: str) -> InspectedWheel:
@@ -65,7 +65,7 @@ def _build_logged(bench: Bench, name: str) -> InspectedWheel:
     path = bench.delivery / "log.txt"
     try:
         with BuildLog(path, bench.began) as log:
-            wheel = _where_it_fits(bench, log, name)
+            wheel = try_until_it_fits(bench, log, name, _through_all_stations)
             log.note(f"built {wheel.filename}")
     except BuildEnded as ended:
         _note_if_possible(path, bench, f"{ended.outcome}: {ended.reason}")
@@ -77,43 +77,6 @@ def _build_logged(bench: Bench, name: str) -> InspectedWheel:
         _note_if_possible(path, bench, "builder_fault:\n" + traceback.format_exc())
         raise BuildEnded(Outcome.BUILDER_FAULT, f"{type(error).__name__}: {error}") from error
     return wheel
-
-
-def _where_it_fits(bench: Bench, log: BuildLog, name: str) -> InspectedWheel:
-    """In memory, and on the disk what is too large for that."""
-    try:
-        return _with_tools_that_do(bench, log, name)
-    except (BuildEnded, OSError) as error:
-        if bench.workshop.in_memory is None or not _is_too_large(error):
-            raise
-        log.note(f"again, on the disk: {error}")
-    bench.workshop = bench.workshop.on_disk()
-    return _with_tools_that_do(bench, log, name)
-
-
-def _is_too_large(error: BuildEnded | OSError) -> bool:
-    if isinstance(error, BuildEnded):
-        return error.outcome in {Outcome.DISK_LIMIT, Outcome.DISK_FULL}
-    return error.errno in {errno.ENOSPC, errno.EDQUOT}
-
-
-def _with_tools_that_do(bench: Bench, log: BuildLog, name: str) -> InspectedWheel:
-    """With today's build tools, else with older ones if they may do."""
-    place = bench.workshop.area / name
-    try:
-        with new_area(place) as area:
-            return _through_all_stations(bench, log, area)
-    except BuildEnded as today:
-        bench.tools_as_of = day_of_older_tools(today, bench.leased.sdist.upload_time, bench.leased.target)
-        if bench.tools_as_of is None:
-            raise
-        log.note(f"{today.outcome}: {today.reason}")
-        log.note(f"again, with build tools from before {bench.tools_as_of}")
-        try:
-            with new_area(place) as area:
-                return _through_all_stations(bench, log, area)
-        except BuildEnded as then:
-            raise telling(today, then) from then
 
 
 def _through_all_stations(bench: Bench, log: BuildLog, area: Area) -> InspectedWheel:

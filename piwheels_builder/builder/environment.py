@@ -61,7 +61,7 @@ class Environments:
             _rename_unless_there(new, path)
         finally:
             discard(new)
-        self._drop_unused()
+        self._drop_unused(path)
         self.uv.keep_small(log)
 
     def _fill(self, new: Path, resolution: Resolution, python: Interpreter, log: BuildLog) -> None:
@@ -94,12 +94,13 @@ class Environments:
         if ended.stop:
             raise BuildEnded(Outcome.BUILDER_FAULT, "compiling the build requirements to bytecode did not end")
 
-    def _drop_unused(self) -> None:
+    def _drop_unused(self, wanted: Path) -> None:
+        # All others may be held by builds and parents: what was just made must not go for that.
         kept = [Path(entry.path) for entry in os.scandir(self.directory) if not entry.name.startswith(".")]
         oldest_first = sorted(kept, key=_used_at)
         surplus = len(kept) - self.most_kept
         for path in oldest_first:
-            if surplus > 0 and _drop(path):
+            if surplus > 0 and path != wanted and _drop(path):
                 surplus -= 1
 
 

@@ -14,7 +14,8 @@ from piwheels_builder.builder.process import Ended
 
 _LARGEST_RESULT = 2**20
 #: -u: what it prints stands in the log in the order in which it was printed.
-COMMAND = ("/env/bin/python", "-u", "/driver/driver.py")
+#: -S: what a requirement's .pth files run comes after the driver's own first steps.
+COMMAND = ("/env/bin/python", "-u", "-S", "/driver/driver.py")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -21,18 +21,26 @@ from piwheels_builder.builder.process import Ended, follow
 from piwheels_builder.builder.resolution import Resolution, Resolver
 from piwheels_builder.builder.sandbox import personality, sandbox_program, variables
 from piwheels_builder.builder.toolchain import fingerprint
-from piwheels_builder.builder.warm import NotWarm, Order
+from piwheels_builder.builder.warm_parent import NotWarm, Order
 from piwheels_builder.builder.watch import watch_for
 from piwheels_builder.builder.workshop import Workshop
 from piwheels_builder.queue.batch import LeasedBuild
 from piwheels_builder.states import Outcome
-from piwheels_builder.triage.classify import classify
+from piwheels_builder.triage.classify import classify, tells_of_full_disk
 
 #: How often a backend may ask for more requirements: once for the environment it begins with, once for the one it asked for,
 #: and once more for a backend that asks differently when it has got them.
 _ROUNDS = 3
 #: What a compiler takes on most sources; a build that needs more comes back in a larger class.
 _COMPILER_BYTES = 160 * 2**20
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What one try of a build tells besides how it ended; both as in Attempt."""
+
+    toolchain: str | None = None
+    peak_memory: int | None = None
 
 
 @dataclass
@@ -45,8 +53,7 @@ class Bench:
     progress: Callable[[str], None]
     #: Build requirements are those of this day; None means today's.
     tools_as_of: date | None = None
-    peak_memory: int | None = None
-    toolchain: str | None = None
+    learned: Learned = Learned()
     began: float = field(default_factory=time.monotonic)
     #: Spent in the sandbox. Only that counts against the limit: a slow upstream is not the release's fault.
     seconds_inside: float = 0.0
@@ -93,7 +100,7 @@ def make_wheel(bench: Bench, log: BuildLog, source: Source) -> None:
         resolution = resolver.resolve(requires, source.python, log)
         bench.begin("preparing the environment", log)
         with environments.holding(resolution, source.python, log) as environment:
-            bench.toolchain = bench.fingerprint(source.python, environment, resolution)
+            bench.learned = Learned(bench.fingerprint(source.python, environment, resolution))
             answer = _run_driver(bench, log, source, environment, source.request(resolved, resolution, bench.jobs))
         if not answer.asks:
             return
@@ -108,20 +115,23 @@ def _run_driver(bench: Bench, log: BuildLog, source: Source, environment: Enviro
     since, entered = log.size(), time.monotonic()
     ended = _run_inside(bench, log, source, environment, request)
     bench.seconds_inside += time.monotonic() - entered
-    bench.peak_memory = ended.peak_memory
+    bench.learned = replace(bench.learned, peak_memory=ended.peak_memory)
     answer = read_answer(source.area, ended)
     if ended.exit_code and not answer.asks:
-        raise _failure(ended, answer, source.area, log, since)
+        raise _failure(bench, ended, answer, log, since)
     return answer
 
 
-def _failure(ended: Ended, answer: Answer, area: Area, log: BuildLog, since: int) -> BuildEnded:
+def _failure(bench: Bench, ended: Ended, answer: Answer, log: BuildLog, since: int) -> BuildEnded:
     said = log.text(since)
     # Whatever stands before the driver's own first line, or without it, is the sandbox's. A flood has carried that line away.
     before, mark, rest = said.partition(MARK)
     began = bool(mark) or log.size() - since > READ_AGAIN
-    disk_was_full = free_bytes(area.root) < SPARE_BYTES
-    found = classify(rest.partition("\n")[2] if mark else before, ended, answer.failure, began=began, disk_was_full=disk_was_full)
+    said = rest.partition("\n")[2] if mark else before
+    in_memory = bench.workshop.in_memory is not None
+    # There a neighbour may have filled it for a moment: whoever says so is tried on the disk.
+    disk_was_full = free_bytes(bench.workshop.area) < SPARE_BYTES or (in_memory and tells_of_full_disk(said))
+    found = classify(said, ended, answer.failure, began=began, disk_was_full=disk_was_full)
     own_limit = "rlimit" if found.outcome is Outcome.OUT_OF_MEMORY else None
     mechanism = ended.stop.mechanism if ended.stop else own_limit
     return BuildEnded(found.outcome, found.error_line, mechanism=mechanism, missing=found.missing, tools_until=found.tools_until)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from piwheels_builder.builder.area import discard
-from piwheels_builder.builder.in_memory import memory_directory
+from piwheels_builder.builder.in_memory import leave, memory_directory
 from piwheels_builder.builder.outbox import Outbox
 from piwheels_builder.builder.spool import Spool
 from piwheels_builder.errors import BuilderRunning
@@ -25,7 +25,12 @@ def sole_use(state_dir: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise BuilderRunning(f"another builder service uses {state_dir}: stop it first, or name another state_dir") from error
-        yield
+        try:
+            yield
+        finally:
+            # Nothing is in progress now: what stopped builds left in memory would stay there until the next start.
+            clear(memory_directory(state_dir), "*")
+            leave(state_dir)
 
 
 def recover(state_dir: Path, spool: Spool, outbox: Outbox) -> None:
@@ -44,7 +49,11 @@ def recover(state_dir: Path, spool: Spool, outbox: Outbox) -> None:
     (state_dir / "area").mkdir(exist_ok=True)
     clear(state_dir / "area", "*")
     clear(memory_directory(state_dir), "*")
-    # Environments, sdists and resolutions that were being made, or dropped.
+    clear_half_made(state_dir)
+
+
+def clear_half_made(state_dir: Path) -> None:
+    """Remove environments, sdists and resolutions that were being made, or dropped. For whoever is alone there."""
     for place in ("environments", "cache/sdists", "cache/resolutions"):
         clear(state_dir / place, ".*")
 

@@ -66,12 +66,13 @@ class Resolver:
         if not wanted:
             return Resolution(())
         key = "\n".join([*wanted, python.identity, self.uv.upstream or "", f"{self.as_of}"])
-        remembered = self.cache / hashlib.sha256(key.encode()).hexdigest()
-        if _is_fresh(remembered):
-            return _read(remembered)
+        remembered = self.cache / _digest(key)
+        if _is_fresh(remembered) and (known := _recall(remembered)):
+            return known
         resolution = self._ask(wanted, python, log)
         self.cache.mkdir(parents=True, exist_ok=True)
-        write_atomically(remembered, "\n".join(resolution.pins))
+        pins = "\n".join(resolution.pins)
+        write_atomically(remembered, f"{_digest(pins)}\n{pins}")
         _forget_old(self.cache)
         return resolution
 
@@ -103,6 +104,16 @@ def uv_failure(said: str) -> BuildEnded:
 def _read(path: Path) -> Resolution:
     lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
     return Resolution(tuple(sorted(line for line in lines if line and not line.startswith("#"))))
+
+
+def _recall(path: Path) -> Resolution | None:
+    """What was remembered, below its digest; None where a bad disk or a power cut has changed it."""
+    digest, _, pins = path.read_text(encoding="utf-8", errors="replace").partition("\n")
+    return Resolution(tuple(pins.splitlines())) if digest == _digest(pins) else None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _is_fresh(path: Path) -> bool:

@@ -12,9 +12,8 @@ import psutil
 
 from piwheels_builder.builder.attempt import Attempt
 from piwheels_builder.builder.build import build
-from piwheels_builder.builder.in_memory import leave, memory_area, memory_directory
+from piwheels_builder.builder.in_memory import memory_area
 from piwheels_builder.builder.machine import memory, processors
-from piwheels_builder.builder.recovery import clear
 from piwheels_builder.builder.sandbox import check_sandbox
 from piwheels_builder.builder.service import Build, Service
 from piwheels_builder.builder.warm import WarmParents, parents_kept
@@ -36,9 +35,6 @@ def serve(settings: BuilderSettings) -> None:
     check_workshop(settings)
     try:
         run_until_signalled(Service(settings, build_function(settings), interrupt=kill_descendants))
-        # Nothing is in progress now: what stopped builds left there would hold memory until the next start.
-        clear(memory_directory(settings.state_dir), "*")
-        leave(settings.state_dir)
     except OSError as error:
         raise BadInput(f"{settings.state_dir} is no state directory that this user can write: {error}") from error
 
@@ -77,6 +73,9 @@ def build_function(settings: BuilderSettings) -> Build:
         busy.add(slot)
         try:
             workshop = replace(shared, slot=slot, warm=parents[slot], cores=max(1, processors() // len(busy)))
+            if leased.memory_class > 0:
+                # It will need its memory for itself.
+                workshop = workshop.on_disk()
             return build(leased, lease_id, workshop, delivery)
         finally:
             busy.discard(slot)

@@ -18,7 +18,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TypeVar
@@ -221,7 +221,7 @@ class Service:
                 place = self._choose()
                 if place is not None:
                     build = self._waiting.pop(place)
-                    self._running[build.name] = _running(build)
+                    self._running[build.name] = Running.of(build)
                     return build
                 self._work.wait()
         return None
@@ -242,7 +242,7 @@ class Service:
         self._speak.set()
 
     def _carry_out(self, build: SpooledBuild, slot: int) -> None:
-        if_it_never_ends = _interrupted(build)
+        if_it_never_ends = build.interrupted()
         self._until_written(build, lambda: self._spool.begin(if_it_never_ends))
         delivery = self._until_written(build, lambda: self._outbox.prepare(build.name))
         attempt = self._attempt(build, slot, delivery, if_it_never_ends)
@@ -325,24 +325,6 @@ class Service:
             with contextlib.suppress(OSError):
                 self._spool.end(name)
         self._show_status()
-
-
-def _running(build: SpooledBuild) -> Running:
-    leased = build.leased
-    return Running(leased.project, leased.version, str(leased.target), datetime.now(UTC).isoformat(), leased.memory_class)
-
-
-def _interrupted(build: SpooledBuild) -> Attempt:
-    return Attempt(
-        lease_id=build.lease_id,
-        build_id=build.leased.build_id,
-        project=build.leased.project,
-        version=build.leased.version,
-        outcome=Outcome.KILLED,
-        started_at=datetime.now(UTC),
-        seconds=0.0,
-        error_line="the builder died or lost power during the build",
-    )
 
 
 def _check(attempt: Attempt, build: SpooledBuild, delivery: Path) -> None:

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from piwheels_builder.builder.disk import remove, sync, touch, visible, write_at
 from piwheels_builder.errors import BadInput
 from piwheels_builder.queue.batch import Batch, LeasedBuild
 from piwheels_builder.settings import BuilderSettings
+from piwheels_builder.states import Outcome
 from piwheels_builder.targets import Target
 
 log = logging.getLogger(__name__)
@@ -45,6 +47,19 @@ class SpooledBuild:
     def name(self) -> str:
         """The name of its begun mark and of its outbox entry."""
         return f"{self.lease_id}-{self.leased.build_id}"
+
+    def interrupted(self) -> Attempt:
+        """What is to be reported if nobody comes back from this build, which begins now."""
+        return Attempt(
+            lease_id=self.lease_id,
+            build_id=self.leased.build_id,
+            project=self.leased.project,
+            version=self.leased.version,
+            outcome=Outcome.KILLED,
+            started_at=datetime.now(UTC),
+            seconds=0.0,
+            error_line="the builder died or lost power during the build",
+        )
 
 
 def split_name(name: str) -> tuple[UUID, int]:

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from piwheels_builder.builder.spool import SpooledBuild
+
 
 @dataclass(frozen=True)
 class Running:
@@ -16,6 +18,12 @@ class Running:
     target: str
     since: str
     memory_class: int
+
+    @classmethod
+    def of(cls, build: SpooledBuild) -> "Running":
+        """It begins now."""
+        leased = build.leased
+        return cls(leased.project, leased.version, str(leased.target), datetime.now(UTC).isoformat(), leased.memory_class)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import os
 import platform
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from packaging.version import InvalidVersion, Version
 
 from piwheels_builder.builder.attempt import Attempt
 from piwheels_builder.builder.build import build
+from piwheels_builder.builder.delivery import own_delivery
 from piwheels_builder.builder.fetch import SdistCache
 from piwheels_builder.builder.in_memory import memory_area
 from piwheels_builder.builder.interpreter import Interpreter, describe
@@ -55,14 +55,15 @@ def try_release(asked: str, wheel_dir: Path, python: Path | None, state_dir: Pat
     sandbox_program(workshop.build_uid)
     for directory in (state_dir / "logs", wheel_dir):
         directory.mkdir(parents=True, exist_ok=True)
-    progress(f"looking for {asked}")
-    leased = _leased(asked, target, SdistCache(state_dir / "cache/sdists"))
-    with tempfile.TemporaryDirectory(prefix="delivery-", dir=state_dir) as delivery:
-        attempt = build(leased, uuid4(), workshop, Path(delivery), progress)
+    lease_id = uuid4()
+    with own_delivery(state_dir, lease_id) as delivery:
+        progress(f"looking for {asked}")
+        leased = _leased(asked, target, SdistCache(state_dir / "cache/sdists"))
+        attempt = build(leased, lease_id, workshop, delivery, progress)
         if attempt.outcome is Outcome.BUILDER_FAULT:
             # Looked at only now: a sandbox for nothing takes as long as all that is ours in a small build.
             check_sandbox(workshop.build_uid)
-        return _keep(attempt, Path(delivery), wheel_dir, state_dir / "logs")
+        return _keep(attempt, delivery, wheel_dir, state_dir / "logs")
 
 
 def default_state_dir() -> Path:

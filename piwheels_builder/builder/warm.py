@@ -1,69 +1,30 @@
-"""Warm parents, seen from the builder: one for each environment in use, asked for a child for each build.
+"""Warm parents: one for each environment in use, asked for a child for each build.
 
 A child does in a few hundredths of a second what a fresh interpreter needs several tenths for, most of them for importing the
 backend. What a parent is, and what sets its children apart, is in inside/parent.py and inside/apart.py.
 """
 
-import fcntl
-import json
-import os
-import re
-import select
-import signal
-import socket
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from piwheels_builder.builder.area import Area, discard
-from piwheels_builder.builder.bubblewrap import Sandbox, parent_command
+from piwheels_builder.builder.bubblewrap import Sandbox
 from piwheels_builder.builder.environment import Environment
-from piwheels_builder.builder.hooks import Request, write_inside
-from piwheels_builder.builder.inside.apart import SHOWN
-from piwheels_builder.builder.inside.words import CHILD, GO, READY
-from piwheels_builder.builder.sandbox import PATH, write_etc
+from piwheels_builder.builder.warm_parent import Child, NotWarm, Order, WarmParent
 from piwheels_builder.builder.warmable import modules_to_warm
 
-#: A parent without an order for so many seconds ends: an idle builder holds no memory for builds.
-IDLE_SECONDS = 60
-_START_SECONDS = 60
-#: Once a build is dead, the kernel takes its processes away, and the outermost of them says so.
-_END_SECONDS = 30
+log = logging.getLogger(__name__)
+
 #: What a parent with setuptools takes (measured: 34 MiB), and how many a slot keeps where memory is no matter.
 _PARENT_BYTES = 40 * 2**20
 _MOST_KEPT = 12
-#: Of a parent; a child gets all of its build's.
-_VARIABLES = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/build/home"}
 
 
 def parents_kept(memory: int, slots: int) -> int:
     """How many parents each slot may keep on a machine with so many bytes of memory: an eighth of it, and at least one."""
     return max(1, min(_MOST_KEPT, memory // 8 // _PARENT_BYTES // slots))
-
-
-class NotWarm(Exception):
-    """No child could be had, and nothing of the source has been run: a fresh interpreter may do it."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """One build for a parent's child. ``environment``: all its variables; ``limits``: each process's, by names of ``resource``."""
-
-    area: Area
-    request: Request
-    environment: Mapping[str, str]
-    limits: Mapping[str, int]
-
-    @property
-    def name(self) -> str:
-        return self.area.root.name
-
-    def to_json(self) -> bytes:
-        fields = {"name": self.name, "request": asdict(self.request), "environment": self.environment, "limits": self.limits}
-        return json.dumps(fields).encode()
 
 
 class WarmParents:
@@ -73,15 +34,17 @@ class WarmParents:
         self._place = place
         self._most = most
         #: By environment, the least recently used first.
-        self._parents: dict[Path, _Parent] = {}
+        self._parents: dict[Path, WarmParent] = {}
         self._cold: set[Path] = set()
 
     @contextmanager
-    def child(self, order: Order, sandbox: Sandbox, environment: Environment) -> Iterator["Child"]:
+    def child(self, order: Order, sandbox: Sandbox, environment: Environment) -> Iterator[Child]:
         """A child that waits for its order's go; the build's directories are where it finds them, and come back after the block.
 
         Raises NotWarm where the environment is not known to be safe for it, or this machine does not let it be.
         """
+        for path in [path for path, parent in self._parents.items() if not parent.alive()]:
+            self._drop(path)
         modules = modules_to_warm(environment.names)
         if modules is None or order.request.backend_path or environment.path in self._cold:
             raise NotWarm("not an environment of known backends alone")
@@ -105,162 +68,17 @@ class WarmParents:
         for path in list(self._parents):
             self._drop(path)
 
-    def _parent(self, sandbox: Sandbox, environment: Environment, modules: Sequence[str]) -> "_Parent":
+    def _parent(self, sandbox: Sandbox, environment: Environment, modules: Sequence[str]) -> WarmParent:
         parent = self._parents.pop(environment.path, None)
-        if parent is not None and not parent.alive():
-            parent.close()
-            parent = None
         while parent is None and len(self._parents) >= self._most:
             self._drop(next(iter(self._parents)))
-        self._parents[environment.path] = parent or _Parent(self._place / f"warm-{uuid4().hex}", sandbox, modules)
+        self._parents[environment.path] = parent or WarmParent(self._place / f"warm-{uuid4().hex}", sandbox, modules)
         return self._parents[environment.path]
 
     def _drop(self, path: Path) -> None:
         parent = self._parents.pop(path, None)
         if parent is not None:
-            parent.close()
-
-
-class _Parent:
-    """One warm parent that runs."""
-
-    def __init__(self, place: Path, sandbox: Sandbox, modules: Sequence[str]) -> None:
-        self._place = place
-        self._shown = place / "shown"
-        for directory in (place, self._shown, place / "driver", place / "etc"):
-            directory.mkdir(parents=True)
-            directory.chmod(0o755)
-        write_inside(place / "driver")
-        write_etc(place / "etc", sandbox.uid)
-        # Held as by every build in it: an environment must not be dropped under its parent.
-        self._environment = os.open(sandbox.environment, os.O_RDONLY | os.O_DIRECTORY)
-        fcntl.flock(self._environment, fcntl.LOCK_SH)
-        own = replace(sandbox, driver=place / "driver", etc=place / "etc", opened={SHOWN: self._shown})
-        self._channel, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with its_end, (place / "said.txt").open("wb") as said:
-            program = ("/env/bin/python", "-u", "/driver/parent.py", str(its_end.fileno()), str(IDLE_SECONDS), *modules)
-            self._process = subprocess.Popen(
-                parent_command(own, program),
-                env=_VARIABLES,
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                pass_fds=[its_end.fileno()],
-                start_new_session=True,
-            )
-        self.proven = False
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def alive(self) -> bool:
-        # Whoever has said that it is ready says nothing more by itself: what can be read is the end.
-        return self._process.poll() is None and not (self.proven and select.select([self._channel], [], [], 0)[0])
-
-    @contextmanager
-    def lent(self, area: Area) -> Iterator[None]:
-        """Show it a build's directories for the length of a block. Nothing is unpacked or prepared where a parent can see it."""
-        shown = self._shown / area.root.name
-        area.opened.rename(shown)
-        try:
-            yield
-        finally:
-            shown.rename(area.opened)
-
-    def bear(self, order: Order) -> "Child":
-        """A child for this order. Raises NotWarm."""
-        with ExitStack() as ours, ExitStack() as its:
-            log_end, its_log = os.pipe()
-            ours.callback(os.close, log_end)
-            its.callback(os.close, its_log)
-            control, its_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            ours.enter_context(control)
-            its.enter_context(its_control)
             try:
-                self._await_ready()
-                socket.send_fds(self._channel, [order.to_json()], [its_log, its_control.fileno()])
-                its.close()
-                child = Child(log_end, control, ours)
+                parent.close()
             except OSError as error:
-                raise NotWarm(f"{error}; the parent said: {self._said()}") from error
-            child.owns(ours.pop_all())
-        return child
-
-    def close(self) -> None:
-        """End it, with whatever it still runs."""
-        self._process.kill()
-        self._process.wait()
-        self._channel.close()
-        os.close(self._environment)
-        discard(self._place)
-
-    def _await_ready(self) -> None:
-        if not self.proven:
-            self._channel.settimeout(_START_SECONDS)
-            if self._channel.recv(100) != READY:
-                raise NotWarm(f"the parent did not start: {self._said()}")
-            self.proven = True
-
-    def _said(self) -> str:
-        with suppress(OSError):
-            return (self._place / "said.txt").read_text(errors="replace")[-500:]
-        return ""
-
-
-class Child:
-    """A build that waits for ``go`` in namespaces of its own (process.Running). At the end of its block nothing of it is left."""
-
-    def __init__(self, log_end: int, control: socket.socket, ours: ExitStack) -> None:
-        """Takes the child's word that it is there. ``ours`` takes what has to be closed. Raises NotWarm, OSError."""
-        control.settimeout(_START_SECONDS)
-        message, descriptors, _, _ = socket.recv_fds(control, 2000, 1)
-        if message != CHILD or not descriptors:
-            raise NotWarm(message.decode(errors="replace") or "the parent is gone")
-        self.pipe = log_end
-        self.pidfd = descriptors[0]
-        ours.callback(os.close, self.pidfd)
-        self.pid = _pid_of(self.pidfd)
-        self._control = control
-        self._owned = ExitStack()
-        self._exit_code: int | None = None
-
-    def owns(self, owned: ExitStack) -> None:
-        """What is to be closed with it."""
-        self._owned = owned
-
-    def __enter__(self) -> "Child":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
-        self._owned.close()
-
-    def go(self) -> None:
-        """Let it run. Raises OSError where it is gone."""
-        self._control.send(GO)
-
-    def kill(self) -> int:
-        """Kill the first process of its pid namespace, and with it all others, if it has not ended. Returns its exit code."""
-        if self._exit_code is None:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-            self._exit_code = self._last_word()
-        return self._exit_code
-
-    def _last_word(self) -> int:
-        self._control.settimeout(_END_SECONDS)
-        try:
-            return int(self._control.recv(16))
-        except (OSError, ValueError):
-            # Its parent was killed with it.
-            return -signal.SIGKILL
-
-
-def _pid_of(pidfd: int) -> int:
-    """Its number in our pid namespace (proc(5), fdinfo)."""
-    fields = Path(f"/proc/self/fdinfo/{pidfd}").read_text()
-    found = re.search(r"^Pid:\s*(\d+)$", fields, re.MULTILINE)
-    if found is None:
-        raise NotWarm("the child is gone")
-    return int(found[1])
+                log.warning("a warm parent's directory is left behind: %s", error)

@@ -61,6 +61,11 @@ def classify(log: str, ended: Ended, failure: str | None = None, *, began: bool 
     )
 
 
+def tells_of_full_disk(log: str) -> bool:
+    """Whether the words for it stand there; anybody can print them."""
+    return _DISK_FULL.search(log) is not None
+
+
 def _full_disk(lines: Sequence[Line], was_full: bool) -> Diagnosis | None:
     if not was_full:
         return None

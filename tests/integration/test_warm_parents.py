@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import psutil
 import pytest
 
-from piwheels_builder.builder import warm as warm_module
+from piwheels_builder.builder import warm_parent
 from piwheels_builder.builder.bubblewrap import Sandbox, parent_command
 from piwheels_builder.builder.warm import WarmParents
 from piwheels_builder.builder.warmable import modules_to_warm
@@ -142,7 +142,7 @@ def test_a_parent_dies_under_its_child(yard: Yard) -> None:
 
 
 def test_no_more_parents_than_allowed(yard: Yard) -> None:
-    few = WarmParents(yard.workshop.state_dir / "area", most=1)
+    few = WarmParents(yard.workshop.area, most=1)
     for files in (setup_py(), FLIT, setup_py()):
         assert was_warm(yard.build(files, warm=few))
         assert len(few.processes()) == 1
@@ -150,8 +150,8 @@ def test_no_more_parents_than_allowed(yard: Yard) -> None:
 
 
 def test_an_idle_parent_ends_by_itself(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warm_module, "IDLE_SECONDS", 0.5)
-    idle = WarmParents(yard.workshop.state_dir / "area")
+    monkeypatch.setattr(warm_parent, "IDLE_SECONDS", 0.5)
+    idle = WarmParents(yard.workshop.area)
     assert was_warm(yard.build(setup_py(), warm=idle))
     (pid,) = idle.processes()
     eventually(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
@@ -174,20 +174,31 @@ def test_so_does_an_environment_with_a_distribution_that_is_not_known(yard: Yard
     assert not was_warm(built)
 
 
-def test_and_a_machine_whose_kernel_refuses(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a child can't have namespaces, the build happens all the same, and the parent isn't tried again and again."""
+@pytest.mark.parametrize("where", ["parent", "child"])
+def test_and_a_machine_whose_kernel_refuses(yard: Yard, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """Where a parent can't start, or a child can't have namespaces, builds happen all the same, and it is tried once."""
+    started = []
 
-    def without_python(sandbox: Sandbox, program: Sequence[str]) -> list[str]:  # noqa: ARG001
-        return parent_command(sandbox, ["/bin/false"])
+    def refusing(sandbox: Sandbox, program: Sequence[str]) -> list[str]:
+        started.append(program)
+        if where == "parent":
+            return parent_command(sandbox, ["/bin/false"])
+        # As with user.max_user_namespaces=0: one level less than a child needs.
+        return parent_command(sandbox, ["/usr/bin/python3", "-c", _REFUSE, *program])
 
-    monkeypatch.setattr(warm_module, "parent_command", without_python)
-    refused = WarmParents(yard.workshop.state_dir / "area")
-    for _ in range(2):
+    monkeypatch.setattr(warm_parent, "parent_command", refusing)
+    refused = WarmParents(yard.workshop.area)
+    for _ in range(3):
         built = yard.build(setup_py(), warm=refused)
         assert built.attempt.outcome is Outcome.BUILT
         assert not was_warm(built)
     assert refused.processes() == []
+    assert len(started) == 1
     refused.close()
+
+
+#: Runs a program without the right to make user namespaces, by the filter that builds have, too.
+_REFUSE = "import os, sys; sys.path.insert(0, '/driver'); import forbidden; forbidden.forbid(); os.execv(sys.argv[1], sys.argv[1:])"
 
 
 def test_what_is_known_and_what_is_not() -> None:

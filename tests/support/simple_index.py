@@ -72,7 +72,7 @@ def offer_timed(index: Path, uploads: Mapping[Path, datetime]) -> None:
         }
         files.append({**told, "hashes": {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()}})
         file.rename(project / file.name)
-    versions = sorted({file["filename"].split("-")[1] for file in files})
+    versions = sorted({file.name.split("-")[1] for file in uploads})
     (project / "page.json").write_text(
         json.dumps({"meta": {"api-version": "1.1"}, "name": name, "versions": versions, "files": files})
     )

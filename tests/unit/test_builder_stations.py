@@ -160,6 +160,23 @@ def test_a_resolution_is_remembered_for_an_hour(tmp_path: Path, log: BuildLog) -
     assert len(player.commands) == 3
 
 
+@pytest.mark.parametrize(
+    "damage", [lambda _: b"", lambda whole: whole[:-3], lambda whole: bytes(len(whole)), lambda whole: b"\xff" + whole]
+)
+def test_a_damaged_resolution_is_asked_for_again(tmp_path: Path, log: BuildLog, damage: Callable[[bytes], bytes]) -> None:
+    def play(command: Sequence[str]) -> int:
+        after(command, "--output-file").write_text("wheel==0.45.1\n")
+        return 0
+
+    player, python = Player(play), describe(Path(sys.executable))
+    first = resolving(player, tmp_path).resolve(["wheel"], python, log)
+    remembered = next((tmp_path / "resolutions").iterdir())
+    remembered.write_bytes(damage(remembered.read_bytes()))
+    for _ in range(2):
+        assert resolving(player, tmp_path).resolve(["wheel"], python, log) == first
+    assert len(player.commands) == 2
+
+
 def test_nothing_required_is_nothing_asked(tmp_path: Path, log: BuildLog) -> None:
     player = Player()
     assert resolving(player, tmp_path).resolve([], describe(Path(sys.executable)), log) == Resolution(())

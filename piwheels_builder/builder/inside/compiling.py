@@ -4,6 +4,7 @@ distutils compiles one file after the other, even where setuptools is told to bu
 extension with many files.
 """
 
+import contextlib
 import importlib
 import sys
 from typing import Any, Callable, List  # noqa: UP035 - Python 3.8
@@ -14,8 +15,10 @@ _OWN = ("distutils.", "setuptools._distutils.")
 def use_cores(jobs: int) -> None:
     """Have the compilers of setuptools' distutils, where the backend is made of it, compile so many files at once."""
     if "setuptools" in sys.modules:
-        compiler = importlib.import_module("distutils.ccompiler").CCompiler
-        compiler.compile = _side_by_side(compiler.compile, jobs)
+        # An odd setuptools of a project's own compiles one by one.
+        with contextlib.suppress(ImportError, AttributeError):
+            compiler = importlib.import_module("distutils.ccompiler").CCompiler
+            compiler.compile = _side_by_side(compiler.compile, jobs)
 
 
 def _side_by_side(one_by_one: Callable[..., List[str]], jobs: int) -> Callable[..., List[str]]:  # noqa: UP006 - Python 3.8

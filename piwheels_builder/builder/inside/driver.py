@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import re
+import site
 import sys
 import traceback
 from pathlib import Path
@@ -23,16 +24,24 @@ Fields = Dict[str, Any]  # noqa: UP006 - Python 3.8
 
 
 def main() -> None:
-    """The fresh form: an interpreter for this build alone."""
+    """The fresh form: an interpreter for this build alone, started without ``site``."""
+    begin()
     # The directory of this script is not for the backend to import from.
     del sys.path[0]
+    site.main()
     work(json.loads(Path("/driver/request.json").read_text(encoding="utf-8")))
+
+
+def begin() -> None:
+    """What comes before the first line of anybody else's code, also of a .pth file's."""
+    print(MARK, end="", flush=True)
+    if not forbid():
+        print("(without a filter of system calls) ", end="", flush=True)
 
 
 def work(request: Fields) -> None:
     """Run the hooks as ``hooks.Request`` says, and end this process."""
-    print(f"{MARK}{platform.python_implementation()} {platform.python_version()} runs {request['backend']}", flush=True)
-    forbid()
+    print(f"{platform.python_implementation()} {platform.python_version()} runs {request['backend']}", flush=True)
     result: Fields = {}
     try:
         os.chdir(request["source"])

@@ -125,6 +125,7 @@ def be_worker(order: Dict[str, Any], log: int) -> None:  # noqa: UP006 - Python 
     os.environ.update(order["environment"])
     os.umask(0o022)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    driver.begin()
     driver.work(order["request"])
 
 
