@@ -12,6 +12,9 @@ from piwheels_builder.builder.limits import Limits
 _ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives")
 _TOP = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
 _BWRAP_INSIDE = "/bwrap"
+#: bubblewrap's own first process would be one that a build of the same user can trace, and have do what is forbidden to it; as
+#: root it is root's. The driver leaves a better one.
+_AS_OURSELVES = ("--unshare-user", "--as-pid-1")
 _OF_OURS = ("--die-with-parent", "--new-session", "--hostname", "builder")
 _NAMESPACES = ("--unshare-pid", "--unshare-ipc", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
 
@@ -45,7 +48,7 @@ def command(sandbox: Sandbox, program: Sequence[str]) -> list[str]:
     return [
         os.fspath(sandbox.bwrap),
         *_NAMESPACES,
-        *([] if sandbox.uid is not None else ["--unshare-user"]),
+        *([] if sandbox.uid is not None else _AS_OURSELVES),
         *_OF_OURS,
         *("--chdir", "/build"),
         *_mounts(sandbox, ("--proc", "/proc")),

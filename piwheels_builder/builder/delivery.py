@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 from piwheels_builder.builder.area import discard
-from piwheels_builder.builder.in_memory import memory_directory
+from piwheels_builder.builder.in_memory import leave, memory_directory
 from piwheels_builder.errors import BuilderRunning
 
 _PREFIX = "delivery-"
@@ -28,6 +28,7 @@ def own_delivery(state_dir: Path, lease_id: UUID) -> Iterator[Path]:
     finally:
         discard(delivery)
         os.close(lock)
+        leave(state_dir)
 
 
 def _clear_killed(state_dir: Path) -> None:

@@ -4,7 +4,8 @@ All is read from /proc, where processes come and go while one looks (proc(5)). T
 first process of the run's pid namespace adopts them.
 
 Memory is what is a process's own (RssAnon, RssShmem, VmSwap). What a fork shares with its parent counts for both, also the 30 MB
-that a warm parent's child begins with. Only where the sum is over the limit is it divided among those who share it: that is slow.
+that a warm parent's child begins with. Only where the sum is over the limit is it divided among those who share it, until that is
+over the limit too: it is slow, since the kernel then visits each page.
 """
 
 import os
@@ -43,7 +44,7 @@ class Descendants:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         # Whoever is not of this run never will be: only newcomers are read. All that live now are none of it, but for its first.
-        self._strangers = _all_pids()
+        self._strangers = _there()
         self._oom_kills = oom_kills()
         self._peak: int | None = None
         self.pids: Collection[int] = ()
@@ -75,14 +76,16 @@ class Descendants:
         return replace(ended, stop=stop, peak_memory=self._peak)
 
     def _seen(self, root: int) -> Mapping[int, _Seen]:
-        there = _all_pids()
-        self._strangers &= there - {root}
-        seen = {pid: process for pid in there - self._strangers if (process := _read(pid))}
+        there = _there()
+        # A number may have been given to another since, which may be of this run.
+        strangers = dict(self._strangers.items() & there.items()).keys() - {root}
+        seen = {pid: process for pid in there.keys() - strangers if (process := _read(pid))}
         children: dict[int, list[int]] = {}
         for pid, process in seen.items():
             children.setdefault(process.parent, []).append(pid)
         ours = _below([root], children)
-        self._strangers |= _below([0, *self._strangers], {**children, root: []}) & there - ours
+        strangers |= _below([0, *strangers], {**children, root: []}) & there.keys() - ours
+        self._strangers = {pid: there[pid] for pid in strangers}
         return {pid: seen[pid] for pid in ours if pid in seen}
 
     def _memory(self, seen: Mapping[int, _Seen], hidden: int) -> int:
@@ -91,7 +94,11 @@ class Descendants:
         shared = max(hidden, sum(process.shared for process in seen.values()))
         if own + shared <= self._limits.memory_bytes:
             return own + shared
-        divided = sum(_divided(pid, process) for pid, process in seen.items())
+        divided = 0
+        for pid, process in seen.items():
+            divided += _divided(pid, process)
+            if divided > self._limits.memory_bytes:
+                break
         return min(own + shared, max(divided, hidden))
 
 
@@ -105,8 +112,10 @@ def oom_kills() -> int:
     return int(found[1]) if found else 0
 
 
-def _all_pids() -> set[int]:
-    return {int(name) for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208 - as names
+def _there() -> dict[int, int]:
+    """Of each process its number, and the inode of its directory, which is another one for the next process of that number."""
+    with os.scandir("/proc") as entries:
+        return {int(entry.name): entry.inode() for entry in entries if entry.name.isdecimal()}
 
 
 def _below(roots: Iterable[int], children: Mapping[int, Sequence[int]]) -> set[int]:

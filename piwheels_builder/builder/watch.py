@@ -6,7 +6,9 @@
 - In a delegated control group the kernel bounds memory and processes; its peak and its processor time are read there.
 - Elsewhere, besides the limits of each process (limits.py), all descendants of the run's first process are looked at.
 
-Disk space, files, and standing still are looked at in both. A look takes about 1 % of the time, walking the disk 2 %.
+Disk space, files, and standing still are looked at in both. Looks take 1 % of the time as long as one takes less than 20 ms, and
+walking the disk 2 %. No pause is longer than 2 s, so a slow look takes more: one that divides what forks share (processes.py) needs
+some 18 ms for each GB that each of them has.
 """
 
 import functools
@@ -23,7 +25,7 @@ from piwheels_builder.builder.process import Ended, Stop, Watch
 from piwheels_builder.builder.processes import Descendants
 from piwheels_builder.builder.usage import DiskUsage
 
-#: Seconds between two looks, and how many times longer than a look itself a pause is.
+#: Seconds between two looks, and how many times longer than a look itself a pause is, where that is not too long.
 _SHORTEST, _LONGEST, _PAUSE = 0.1, 2.0, 100
 #: A run that uses less than this part of a processor does nothing.
 _IDLE_PART = 0.001
@@ -95,7 +97,7 @@ class RunWatch:
         began = time.thread_time()
         if self._mark is None:
             crowding.enter(self)
-        stop = self._bounds.look(pid, self._disk.found.hidden) or self._stalled(printed) or self._crowded()
+        stop = self._bounds.look(pid, self._disk.hidden) or self._stalled(printed) or self._crowded()
         self.interval = min(max(_SHORTEST, _PAUSE * (time.thread_time() - began)), _LONGEST)
         # Keeps to its own share of the time.
         return stop or (Stop("disk", "watcher") if self._disk.exceeded() else None)

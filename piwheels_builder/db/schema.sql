@@ -339,7 +339,7 @@ CREATE FUNCTION public.note_health(its_builder integer, its_priority smallint, i
 DECLARE
     fault   boolean := whose = 'infrastructure';
     failure boolean := whose IN ('release', 'memory');
-    own     boolean := fault AND its_outcome <> 'sdist_unavailable';
+    subject integer := CASE WHEN fault AND its_outcome <> 'sdist_unavailable' THEN -its_project ELSE its_project END;
 BEGIN
     UPDATE builder_health AS health SET
         faults_now = moved(faults_now, 0.1::real, fault, news.of_faults),
@@ -349,17 +349,18 @@ BEGIN
         failures_usual = moved(failures_usual, 0.002::real, failure,
                                news.of_failures AND failures_now <= failures_limit(failures_usual)),
         failures_seen = failures_seen + news.of_failures::integer,
-        recent_projects = CASE WHEN news.of_project THEN (its_project || recent_projects)[1:20] ELSE recent_projects END
+        recent_projects = CASE WHEN news.of_project THEN (subject || recent_projects)[1:20] ELSE recent_projects END
     FROM (
-        SELECT NOT fault OR NOT again AND (own OR fresh) AS of_faults, NOT fault AND NOT again AND fresh AS of_failures,
-               NOT own AND NOT again AND fresh AS of_project
+        SELECT NOT fault OR NOT again AND fresh AS of_faults, NOT fault AND NOT again AND fresh AS of_failures,
+               NOT again AND fresh AS of_project
         FROM (
-            SELECT its_project <> ALL (recent_projects) AS fresh
+            SELECT subject <> ALL (recent_projects) AS fresh
             FROM builder_health WHERE builder_id = its_builder AND priority = its_priority) AS seen
     ) AS news
     WHERE health.builder_id = its_builder AND health.priority = its_priority;
     IF NOT FOUND THEN
-        INSERT INTO builder_health (builder_id, priority) VALUES (its_builder, its_priority);
+        -- Another connection of this builder's may have been first.
+        INSERT INTO builder_health (builder_id, priority) VALUES (its_builder, its_priority) ON CONFLICT DO NOTHING;
         PERFORM note_health(its_builder, its_priority, its_project, its_outcome, whose, again);
     END IF;
 END $$;

@@ -10,6 +10,8 @@ from uuid import UUID
 
 from piwheels_builder.builder import service
 from piwheels_builder.builder.attempt import Attempt, BuiltWheel
+from piwheels_builder.builder.in_memory import memory_directory
+from piwheels_builder.builder.recovery import clear
 from piwheels_builder.builder.serve import build_function, kill_descendants, run_until_signalled
 from piwheels_builder.builder.service import Service
 from piwheels_builder.builder.spool import SpooledBuild
@@ -27,6 +29,7 @@ def main() -> None:
     # To be killed while it works, not while it waits for the next look at the spool.
     service._TICK = 0.05
     run_until_signalled(Service(settings, build, interrupt=kill_descendants, space=lambda _: PLENTY, first_pause=0.05))
+    clear(memory_directory(settings.state_dir), "*")
 
 
 def make_in_steps(leased: LeasedBuild, lease_id: UUID, slot: int, delivery: Path) -> Attempt:

@@ -29,7 +29,8 @@ def instant(fleet: Fleet, tmp_path: Path) -> Way:
 @pytest.fixture
 def real(fleet: Fleet, tmp_path: Path) -> Iterator[Way]:
     fleet.add_builder("here", here())
-    settings = real_settings(tmp_path, fleet)
+    # All of it on the disk that refuses.
+    settings = real_settings(tmp_path, fleet, build_in_memory=False)
     with serve_upstream() as upstream:
         yield Way(fleet, settings, build_function(settings), lambda project: offered(upstream, project))
 
@@ -75,7 +76,8 @@ def at_every_step(  # noqa: PLR0917
 def test_a_disk_that_refuses_at_any_step_loses_and_doubles_nothing(
     instant: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, code: int
 ) -> None:
-    steps = at_every_step(instant, tmp_path, monkeypatch, seconds, 1 if LONG or code == errno.ENOSPC else 5, code)
+    stride = 6 if code == errno.ENOSPC else 13
+    steps = at_every_step(instant, tmp_path, monkeypatch, seconds, 1 if LONG else stride, code)
     assert steps > 30
 
 
@@ -83,4 +85,4 @@ def test_a_disk_that_refuses_at_any_step_loses_and_doubles_nothing(
 def test_a_disk_that_refuses_at_any_step_of_a_real_build(
     real: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
-    assert at_every_step(real, tmp_path, monkeypatch, seconds, 1 if LONG else 9, errno.ENOSPC) > 60
+    assert at_every_step(real, tmp_path, monkeypatch, seconds, 1 if LONG else 37, errno.ENOSPC) > 60

@@ -3,31 +3,49 @@
 import hashlib
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 
+from piwheels_builder.builder.in_memory import memory_directory
 from piwheels_builder.builder.outbox import Outbox
 from piwheels_builder.settings import BuilderSettings
 from tests.faults.faulty_server import Answer, faulty_server
-from tests.faults.whole_way import Way, check_records, here, leftovers, offered, real_settings, until
+from tests.faults.whole_way import (
+    OF_ITS_OWN,
+    WARMABLE,
+    Way,
+    areas,
+    check_records,
+    here,
+    leftovers,
+    offer_backend,
+    offered,
+    processes_of,
+    real_settings,
+    until,
+)
 from tests.support.builders import eventually, make_wheel
 from tests.support.chaos import LONG
 from tests.support.fleet import Fleet
+from tests.support.simple_index import serving
 from tests.support.upstream import serve_upstream
 
 ROOT = Path(__file__).parents[2]
-KILLS = {"instant": 100 if LONG else 12, "real": 100 if LONG else 8}
+KILLS = {"instant": 100 if LONG else 6, "real": 100 if LONG else 6}
+#: How long a service lives at most, in seconds: longer than its first builds take.
+LONGEST = {"instant": 0.6, "real": 1.2}
 #: Builds that wait while it is killed.
 AT_ONCE = 6
 
@@ -35,10 +53,14 @@ AT_ONCE = 6
 @pytest.fixture
 def way(fleet: Fleet, tmp_path: Path) -> Iterator[Way]:
     fleet.add_builder("here", here())
-    settings = real_settings(tmp_path, fleet, slots=2)
     (tmp_path / "spool").mkdir()
-    with serve_upstream() as upstream:
-        yield Way(fleet, settings, make_wheel, lambda project: offered(upstream, project))
+    offer_backend(tmp_path / "index")
+    with serve_upstream() as upstream, serving(tmp_path / "index") as index:
+        settings = real_settings(tmp_path, fleet, slots=2, upstream=index)
+        # Half of them in children of warm parents, half in interpreters of their own.
+        systems = (WARMABLE, OF_ITS_OWN)
+        yield Way(fleet, settings, make_wheel, lambda project: offered(upstream, project, systems[int(project[-1]) % 2]))
+    shutil.rmtree(memory_directory(tmp_path), ignore_errors=True)
 
 
 @contextmanager
@@ -59,19 +81,6 @@ def a_service(settings: BuilderSettings, kind: str) -> Iterator["subprocess.Pope
                 yield process
             finally:
                 process.send_signal(signal.SIGKILL)
-
-
-def processes_of(state_dir: Path) -> list[str]:
-    """Whatever runs on behalf of a builder: in one of its sandboxes, or with a path of its own in its command line."""
-    found = []
-    for process in psutil.process_iter(["pid", "cmdline"]):
-        mounts = ""
-        with suppress(OSError):
-            mounts = Path(f"/proc/{process.pid}/mountinfo").read_text()
-        words = " ".join(process.info["cmdline"] or [])
-        if process.pid != os.getpid() and (state_dir.name in mounts or str(state_dir) in words):
-            found.append(words)
-    return found
 
 
 def keep_supplied(way: Way) -> None:
@@ -102,7 +111,7 @@ def test_a_service_killed_at_any_moment(way: Way, kind: str) -> None:
         keep_supplied(way)
         with a_service(way.settings, kind) as service:
             # Most of what there is to interrupt happens at once.
-            time.sleep(chance.choice((0.0, chance.uniform(0, 0.1), chance.uniform(0, 0.6))))
+            time.sleep(chance.choice((0.0, chance.uniform(0, 0.1), chance.uniform(0, LONGEST[kind]))))
             service.send_signal(signal.SIGKILL)
             service.wait(10)
         eventually(lambda: processes_of(state_dir) == [], 10)
@@ -112,12 +121,18 @@ def test_a_service_killed_at_any_moment(way: Way, kind: str) -> None:
         service.send_signal(signal.SIGTERM)
         assert service.wait(20) == 0
     eventually(lambda: processes_of(state_dir) == [], 10)
+    assert areas(state_dir) == []
     attempts = check_records(way.fleet)
     built = check_wheels(way)
     ((wanted,),) = way.fleet.ask("SELECT count(*) FROM build")
     assert built == wanted
-    assert len(Outbox(state_dir / "outbox").entries()) == built
-    print(f"{KILLS[kind]} kills, {kind} builds: {wanted} builds, {attempts} attempts, {attempts - built} of them killed")
+    entries = Outbox(state_dir / "outbox").entries()
+    assert len(entries) == built
+    fresh = sum("an interpreter of its own" in (entry.path / "log.txt").read_text() for entry in entries)
+    assert kind == "instant" or 0 < fresh < built
+    outcomes = Counter(outcome for (outcome,) in way.fleet.ask("SELECT outcome::text FROM attempt"))
+    assert outcomes["built"] == built
+    print(f"{KILLS[kind]} kills, {kind} builds: {wanted} builds, {attempts} attempts: {dict(outcomes)}; {fresh} built fresh")
 
 
 def test_what_a_killed_service_was_asking_upstream_for_ends_with_it(way: Way) -> None:

@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
+import psutil
+
+from piwheels_builder.builder.in_memory import memory_directory
 from piwheels_builder.builder.interpreter import describe
 from piwheels_builder.builder.outbox import Outbox
 from piwheels_builder.builder.service import Build, Service
@@ -23,40 +26,45 @@ from piwheels_builder.states import Blame, Outcome
 from piwheels_builder.targets import Target
 from tests.support.builders import eventually, lease_everything, serving
 from tests.support.fleet import Fleet
+from tests.support.simple_index import offer
 from tests.support.upstream import Upstream
+from tests.support.wheelmaking import make_wheel
 
 PLENTY = 2**40
-_PYPROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+OF_ITS_OWN = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
 #: Makes a wheel with nothing but the standard library, so that a build costs what the builder itself costs.
 _BACKEND = """
 import base64, hashlib, os, zipfile
-NAME, VERSION = {project!r}, "1.0"
 def build_wheel(directory, config_settings=None, metadata_directory=None):
-    info = f"{{NAME}}-{{VERSION}}.dist-info"
-    files = {{
-        f"{{NAME}}.py": b"ANSWER = 42\\n",
-        f"{{info}}/METADATA": f"Metadata-Version: 2.1\\nName: {{NAME}}\\nVersion: {{VERSION}}\\n".encode(),
-        f"{{info}}/WHEEL": b"Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
-    }}
-    name = f"{{NAME}}-{{VERSION}}-py3-none-any.whl"
+    name, version = os.path.basename(os.getcwd()).rpartition("-")[0], "1.0"
+    info = f"{name}-{version}.dist-info"
+    files = {
+        f"{name}.py": b"ANSWER = 42\\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n".encode(),
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+    }
+    filename = f"{name}-{version}-py3-none-any.whl"
     record = ""
-    with zipfile.ZipFile(os.path.join(directory, name), "w") as wheel:
+    with zipfile.ZipFile(os.path.join(directory, filename), "w") as wheel:
         for path, content in files.items():
             wheel.writestr(path, content)
             digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
-            record += f"{{path}},sha256={{digest}},{{len(content)}}\\n"
-        wheel.writestr(f"{{info}}/RECORD", record + f"{{info}}/RECORD,,\\n")
-    return name
+            record += f"{path},sha256={digest},{len(content)}\\n"
+        wheel.writestr(f"{info}/RECORD", record + f"{info}/RECORD,,\\n")
+    return filename
 """
 
+#: The same backend from the index, under a name that warm parents know.
+WARMABLE = '[build-system]\nrequires = ["flit-core"]\nbuild-backend = "flit_core.buildapi"\n'
 
-def tiny_sdist(project: str, pyproject: str = _PYPROJECT) -> bytes:
+
+def tiny_sdist(project: str, pyproject: str = OF_ITS_OWN, backend: str = _BACKEND) -> bytes:
     """An sdist of version 1.0 that needs nothing to be built, with a directory and a link besides."""
     stem, raw = f"{project}-1.0", io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w:gz") as archive:
         for path, text in {
             "pyproject.toml": pyproject,
-            "backend.py": _BACKEND.format(project=project),
+            "backend.py": backend,
             "docs/a/b.txt": "b",
         }.items():
             member = tarfile.TarInfo(f"{stem}/{path}")
@@ -72,12 +80,20 @@ def tiny_sdist(project: str, pyproject: str = _PYPROJECT) -> bytes:
     return raw.getvalue()
 
 
-def offered(upstream: Upstream, project: str, pyproject: str = _PYPROJECT) -> Sdist:
+def offered(upstream: Upstream, project: str, pyproject: str = OF_ITS_OWN) -> Sdist:
     """A tiny sdist on the index."""
     content = tiny_sdist(project, pyproject)
     filename = upstream.add_file(project, f"{project}-1.0.tar.gz", content)
     url = f"{upstream.url.removesuffix('/simple/')}/files/{project}/{filename}"
     return Sdist(filename, url, hashlib.sha256(content).hexdigest(), len(content))
+
+
+def offer_backend(index: Path) -> None:
+    """What WARMABLE asks for, on an index of files (simple_index)."""
+    index.mkdir(exist_ok=True)
+    content = {"flit_core/buildapi.py": _BACKEND.encode(), "flit_core/wheel.py": b""}
+    offer(index, make_wheel(index, "flit_core", "3.12", content=content))
+    (index / "simple/flit_core").rename(index / "simple/flit-core")
 
 
 def here() -> Target:
@@ -192,10 +208,32 @@ def check_records(fleet: Fleet) -> int:
 
 def leftovers(state_dir: Path) -> list[str]:
     """What nobody will ever look at again: below a state directory whose builder has nothing to do."""
-    found = [path for name in ("area", "spool/begun", "outbox/refused", "spool/refused") for path in _inside(state_dir / name)]
+    found = [path for name in ("spool/begun", "outbox/refused", "spool/refused") for path in _inside(state_dir / name)]
+    # A warm parent stays while its service does.
+    found += [path for path in areas(state_dir) if not path.name.startswith("warm-")]
     for name in ("environments", "cache/sdists", "cache/resolutions", "spool", "spool/begun", "spool/finished", "outbox", "."):
         found += [path for path in _inside(state_dir / name) if path.name.startswith(".") and path.name != ".status.json"]
-    return sorted(os.fspath(path.relative_to(state_dir)) for path in found)
+    return sorted(os.path.relpath(path, state_dir) for path in found)
+
+
+def areas(state_dir: Path) -> list[Path]:
+    """The directories of builds and warm parents, on the disk and in memory."""
+    return [*_inside(state_dir / "area"), *_inside(memory_directory(state_dir))]
+
+
+def processes_of(state_dir: Path) -> list[str]:
+    """Whatever runs on behalf of a builder: in one of its sandboxes, or with a path of its own in its command line."""
+    # A mount's path begins at the root of its file system, which may be further down than ours.
+    places = ("/".join(state_dir.parts[-2:]), memory_directory(state_dir).name)
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        mounts = ""
+        with suppress(OSError):
+            mounts = Path(f"/proc/{process.pid}/mountinfo").read_text()
+        words = " ".join(process.info["cmdline"] or [])
+        if process.pid != os.getpid() and any(place in mounts or place in words for place in places):
+            found.append(words)
+    return found
 
 
 def _inside(directory: Path) -> list[Path]:

@@ -31,12 +31,14 @@ def _with_places(choose: Callable[[Places], list[tarfile.TarInfo]]) -> Make:
     return lambda places: tar_of(_PROJECT, choose(places))
 
 
-def _zip(*members: tuple[str | zipfile.ZipInfo, bytes], compression: int = zipfile.ZIP_DEFLATED) -> Make:
+def _zip(*members: tuple[str | zipfile.ZipInfo, bytes | int], compression: int = zipfile.ZIP_DEFLATED) -> Make:
+    """Members with their content; a number stands for so many zeros."""
+
     def make(_: Places) -> bytes:
         made = io.BytesIO()
         with zipfile.ZipFile(made, "w", compression, compresslevel=1) as archive:
             for name, content in (*_PROJECT.items(), *members):
-                archive.writestr(name, content)
+                archive.writestr(name, bytes(content))
         return made.getvalue()
 
     return make
@@ -61,7 +63,7 @@ def _bomb_of_tar(size: int) -> Make:
 
 def _hungry_xz(_: Places) -> bytes:
     """Its decompressor must keep 1 GiB, all of it written to, if it is let."""
-    window = 1024 if LONG else 300
+    window = 1024 if LONG else 200
     packer = lzma.LZMACompressor(
         filters=[{"id": lzma.FILTER_LZMA2, "dict_size": window * _MIB, "mode": lzma.MODE_FAST, "mf": lzma.MF_HC3}]
     )
@@ -158,7 +160,7 @@ ATTACKS: tuple[Attack, ...] = (
     Attack(
         "zip_bomb",
         "is a zip file that unpacks to more than a disk holds",
-        _zip(*((f"demo-1.0/{number}", b"\0" * (300 if LONG else 100) * _MIB) for number in range(8 if LONG else 24))),
+        _zip(*((f"demo-1.0/{number}", (300 if LONG else 100) * _MIB) for number in range(8 if LONG else 24))),
         _REFUSED,
     ),
     Attack("zip_climbing", "is a zip file with a path that climbs out", _zip(("demo-1.0/../../beside", b"x")), _REFUSED),

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import psutil
 
+from piwheels_builder.builder.in_memory import MemoryArea, memory_area
 from piwheels_builder.builder.interpreter import describe
 from piwheels_builder.builder.limits import Limits
 from piwheels_builder.builder.warm import WarmParents
@@ -30,6 +31,8 @@ from tests.support.simple_index import serving
 _BUILDERS_MEMORY = 200 * 2**20
 _SLOTS = 16
 _PARENT = "/driver/parent.py"
+#: Of a build in memory: less than an attack on the disk fills.
+_IN_MEMORY_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,17 @@ class Arena:
     yard: Yard
     reference: bytes
     warm: WarmParents
+    memory: MemoryArea | None = None
+    warm_in_memory: WarmParents | None = None
 
     def in_form(self, form: str) -> "Arena":
-        """``fresh``: each build in an interpreter of its own; ``warm``: as the child of a warm parent, where that may be."""
-        return replace(
-            self, yard=replace(self.yard, workshop=replace(self.yard.workshop, warm=self.warm if form == "warm" else None))
-        )
+        """``fresh``: each build in an interpreter of its own; ``warm``: as the child of a warm parent, where that may be.
+
+        ``memory``: as the child of one, in memory as far as it fits there.
+        """
+        warm = {"fresh": None, "warm": self.warm, "memory": self.warm_in_memory}[form]
+        in_memory = self.memory if form == "memory" else None
+        return replace(self, yard=replace(self.yard, workshop=replace(self.yard.workshop, warm=warm, in_memory=in_memory)))
 
     def run(self, attack: Attack, slot: int = 0, alone: bool = True) -> Built:
         """Raises AssertionError unless it ends as it must. ``alone``: so that what the builder itself uses can be measured."""
@@ -65,6 +73,8 @@ class Arena:
         """Nothing is left of it, and the next build in this slot is as if it had never been."""
         assert self.left_running() == []
         self.world.check()
+        if self.memory:
+            assert [entry.name for entry in self.memory.directory.iterdir() if not entry.name.startswith("warm-")] == []
         after = self.yard.build(setup_py(), slot=slot)
         assert after.wheel.read_bytes() == self.reference, after.log
         assert self.world.leaks(after.log.encode()) == []
@@ -90,7 +100,7 @@ class Arena:
             with serving(Path(place)) if attack.offer else nullcontext() as upstream:
                 if upstream:
                     changes["upstream"] = upstream
-                built = self.yard.build_file(sdist, **changes)
+                built = replace(self.yard, uploaded=attack.uploaded).build_file(sdist, **changes)
         sdist.unlink()
         if attack.offer:
             self._forget_environments()
@@ -124,7 +134,13 @@ def arena() -> Iterator[Arena]:
     upstream = configured_index()
     # Of our own, since the next test process, and whoever else uses this machine, runs builds too.
     first_uid = FIRST_BUILD_UID + 1000 + _SLOTS * (os.getpid() % 2000) if os.geteuid() == 0 else None
-    with world(first_uid) as around, pretending(around), warm_parents(around) as parents:
+    with (
+        world(first_uid) as around,
+        pretending(around),
+        warm_parents(around.state / "area") as parents,
+        in_memory(around.state) as memory,
+        warm_parents(memory.directory) as parents_in_memory,
+    ):
         python = Path(sys.executable)
         workshop = Workshop(
             around.state,
@@ -132,23 +148,35 @@ def arena() -> Iterator[Arena]:
             upstream=upstream,
             first_build_uid=first_uid,
             build_seconds=30,
+            cores=4,
         )
         yard = Yard(workshop, around.place)
         # Twice: the first makes the environment.
         reference = [yard.build(setup_py()).wheel.read_bytes() for _ in range(2)]
         assert reference[0] == reference[1], "the harmless sdist itself is not reproducible"
         around.remember()
-        yield Arena(around, yard, reference[0], parents)
+        yield Arena(around, yard, reference[0], parents, memory, parents_in_memory)
 
 
 @contextmanager
-def warm_parents(around: World) -> Iterator[WarmParents]:
-    """Those of one slot."""
-    parents = WarmParents(around.state / "area")
+def warm_parents(place: Path) -> Iterator[WarmParents]:
+    """Those of one slot, where its builds are."""
+    parents = WarmParents(place)
     try:
         yield parents
     finally:
         parents.close()
+
+
+@contextmanager
+def in_memory(state_dir: Path) -> Iterator[MemoryArea]:
+    """Where the builds of this state directory happen in memory."""
+    memory = memory_area(state_dir, slots=1)
+    assert memory, "this machine has no place in memory for builds"
+    try:
+        yield replace(memory, bytes_each=_IN_MEMORY_BYTES)
+    finally:
+        shutil.rmtree(memory.directory)
 
 
 @contextmanager

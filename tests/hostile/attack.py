@@ -5,6 +5,7 @@ import json
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from textwrap import dedent
 
@@ -63,6 +64,8 @@ class Attack:
     build_seconds: float = 20.0
     #: Of limits.Limits, by name.
     limits: Mapping[str, int] = field(default_factory=dict)
+    #: When upstream got it: an old one that today's tools refuse is tried with those of its day.
+    uploaded: datetime | None = None
     #: In an environment that a warm parent may hold.
     warmable: bool = False
 

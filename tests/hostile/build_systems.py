@@ -62,6 +62,11 @@ def _sdist_only(index: Path) -> None:
         offer(index, make_sdist(Path(place) / "evilsdist-1.0.tar.gz", content))
 
 
+#: What the filter of system calls keeps from a build, asked for when Python starts.
+_UNFILTERED = (
+    "import os, ctypes; os.path.isdir('/driver') and (lambda c: print('asked') if c.semget(0, 9, 896) < 0 > c.unshare(0x10000000)"
+    " else print('ATTACK', 'SUCCEEDED: not filtered'))(ctypes.CDLL(None))\n"
+)
 #: In the sandbox these may run; outside they show themselves, since /driver is not there.
 _PTH = "import os, sys; print('PTH RUNS'); os.path.isdir('/driver') or os.close(os.open('/tmp/ran-outside', os.O_CREAT))\n"
 
@@ -158,6 +163,28 @@ ATTACKS: tuple[Attack, ...] = (
         "evilpth",
         {"evil.pth": _PTH, "sitecustomize.py": _PTH, "usercustomize.py": _PTH},
         says="PTH RUNS",
+    ),
+    _wheel_attack(
+        "requirement_that_ends_python",
+        "requires a wheel with a .pth file that says what the sandbox says when it fails, and ends Python before the driver begins",
+        "evilend",
+        {"evilend.pth": "import os, sys; os.path.isdir('/driver') and (os.write(2, b'bwrap: No permissions\\n'), os._exit(1))\n"},
+        Outcome.BUILD_ERROR,
+    ),
+    _wheel_attack(
+        "requirement_before_the_filter",
+        "requires a wheel with a .pth file that asks the kernel for things before the driver has them forbidden",
+        "evilearly",
+        {"evilearly.pth": _UNFILTERED},
+        says="asked",
+    ),
+    _wheel_attack(
+        "requirement_without_python",
+        "requires a wheel that has the environment's Python look for its library where none is, so that it can't start",
+        "evilhome",
+        {"evilhome-1.0.data/data/pyvenv.cfg": "home = /nowhere/bin\nversion = 3.3\n"},
+        Outcome.BUILD_ERROR,
+        Outcome.BUILT,
     ),
     _wheel_attack(
         "requirement_with_programs",

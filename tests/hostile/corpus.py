@@ -1,6 +1,19 @@
 """All attacks. Each stands in the file of its family, and nowhere else."""
 
-from tests.hostile import archives, build_systems, endless, exhaustion, lying_wheels, network, parents, prompts, reading, writing
+from tests.hostile import (
+    archives,
+    build_systems,
+    endless,
+    exhaustion,
+    kernel,
+    lying_wheels,
+    network,
+    parents,
+    prompts,
+    reading,
+    second_tries,
+    writing,
+)
 from tests.hostile.attack import Attack
 
 FAMILIES: dict[str, tuple[Attack, ...]] = {
@@ -14,5 +27,7 @@ FAMILIES: dict[str, tuple[Attack, ...]] = {
     "build_systems": build_systems.ATTACKS,
     "lying_wheels": lying_wheels.ATTACKS,
     "parents": parents.ATTACKS,
+    "kernel": kernel.ATTACKS,
+    "second_tries": second_tries.ATTACKS,
 }
 CORPUS: tuple[Attack, ...] = tuple(attack for attacks in FAMILIES.values() for attack in attacks)

@@ -27,7 +27,7 @@ ATTACKS: tuple[Attack, ...] = (
         "sleeps, and wakes now and then to look alive",
         "import time\nwhile True: time.sleep(0.3); print('still alive', flush=True)",
         Outcome.TIMEOUT,
-        build_seconds=4,
+        build_seconds=3,
         seconds=20.0,
         limits={"stall_seconds": 2},
     ),

@@ -9,10 +9,12 @@ MIB = 2**20
 #: The long form has the sizes of a real attack.
 _SCALE = 3 if LONG else 1
 _MEMORY = {"memory_bytes": 200 * MIB * _SCALE}
-_DISK = {"disk_bytes": 100 * MIB * _SCALE, "disk_files": 20_000 * _SCALE}
+_DISK = {"disk_bytes": 100 * MIB * _SCALE, "disk_files": 50_000 if LONG else 5_000}
 _PROCESSES = {"processes": 100 * _SCALE}
 #: Where an attack on memory, disk and processes ends by itself.
-_MOST = f"MEMORY, DISK, FILES, PROCESSES = {700 * MIB * _SCALE}, {600 * MIB * _SCALE}, {100_000 * _SCALE}, {500 * _SCALE}\n"
+_MOST = (
+    f"MEMORY, DISK, FILES, PROCESSES = {700 * MIB * _SCALE}, {600 * MIB * _SCALE}, {250_000 if LONG else 25_000}, {500 * _SCALE}\n"
+)
 
 
 def _greedy(name: str, tries: str, body: str, *ends: Outcome, **rest: object) -> Attack:
@@ -218,6 +220,8 @@ ATTACKS: tuple[Attack, ...] = (
         """,
         Outcome.DISK_LIMIT,
         limits=_DISK,
+        build_seconds=60,
+        seconds=90.0,
     ),
     _greedy(
         "log_flood",

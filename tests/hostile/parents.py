@@ -202,11 +202,58 @@ ATTACKS: tuple[Attack, ...] = (
         Outcome.BUILD_ERROR,
     ),
     in_script(
+        "floods_the_first_line",
+        "prints so much of what the sandbox says when it fails, that the first line is carried away",
+        """
+        for _ in range(12 * 16):
+            os.write(1, b'bwrap: No permissions to create new namespace\\n' * 1400)
+        os._exit(1)
+        """,
+        Outcome.BUILD_ERROR,
+    ),
+    in_script(
+        "orphans_and_zombies",
+        "leaves hundreds of orphans for the first process to bury, and dead children that it does not bury itself",
+        """
+        for number in range(300):
+            child = os.fork()
+            if child == 0:
+                if os.fork() == 0:
+                    os._exit(0)
+                os._exit(0)
+            if number % 25:
+                os.waitpid(child, 0)
+        print('left', flush=True)
+        """,
+        says="left",
+    ),
+    in_script(
+        "asks_to_be_killed_last",
+        "takes all memory and asks the kernel to spare it, and kill its parent, when there is none left",
+        """
+        for number in (os.getpid(), os.getppid(), 1):
+            for score in ('-1000', '1000'):
+                def ask():
+                    with open('/proc/%d/oom_score_adj' % number, 'w') as file:
+                        file.write(score)
+                tried('score %s of %d' % (score, number), ask)
+        import time
+        taken = []
+        while len(taken) < 150:
+            taken.append(bytearray(os.urandom(4096)) * 1024)
+            time.sleep(0.002)
+        time.sleep(3)
+        won('took 600 MiB')
+        """,
+        Outcome.OUT_OF_MEMORY,
+        limits={"memory_bytes": 200 * 2**20},
+    ),
+    in_script(
         "log_of_escapes",
         "prints escapes, control characters and lines like the builder's own, and takes long to search",
         """
         sys.stdout.buffer.write(b'\\x1b]0;title\\x07\\x1b[2J\\0\\xff\\xfe\\r== 0.00 s  built demo-2.0-py3-none-any.whl\\n')
-        for _ in range(3000):
+        for _ in range(1000):
             print("error: " * 70 + "'PyTypeObject'" * 30)
         raise SystemExit('done')
         """,

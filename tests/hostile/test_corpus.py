@@ -11,7 +11,19 @@ from tests.hostile.corpus import CORPUS
 
 #: Each build in an interpreter of its own; as the child of a warm parent.
 FORMS = ("fresh", "warm")
+#: In memory and, where they fill that, on the disk.
+_IN_MEMORY = (
+    "disk",
+    "disk_without_names",
+    "inodes",
+    "left_behind",
+    "awkward_directories",
+    "other_builds_files",
+    "other_builds_directories",
+    "daemon",
+)
 _RUNS = [(form, attack) for form in FORMS for attack in CORPUS if form == "fresh" or attack.warmable]
+_RUNS += [("memory", attack) for attack in CORPUS if attack.name in _IN_MEMORY]
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def test_attacks_side_by_side(around: Arena) -> None:
     with ExitStack() as stack:
         threads = []
         for slot in range(_SLOTS):
-            parents = stack.enter_context(warm_parents(around.world))
+            parents = stack.enter_context(warm_parents(around.world.state / "area"))
             attacks = chosen.sample(_ATTACKS, _ROUNDS)
             threads.append(
                 threading.Thread(target=_one_slot, args=(replace(around, warm=parents).in_form("warm"), slot, attacks, failures))

@@ -141,5 +141,6 @@ ATTACKS: tuple[Attack, ...] = (
         raise SystemExit('done')
         """,
         Outcome.BUILD_ERROR,
+        Outcome.DISK_LIMIT,
     ),
 )

@@ -1,6 +1,8 @@
 """The breaker: quiet while failures are as usual, however many; soon heard when a builder, or everything, goes wrong."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import aiosql
@@ -124,8 +126,15 @@ class TestRecorded:
 
         return want
 
+    def leases(self, fleet: Fleet, builder: str) -> dict[int, str]:
+        """Of all that it was given and now is."""
+        fleet.lease_all(builder)
+        return dict(
+            fleet.ask("SELECT build_id, lease_id::text FROM queue JOIN builder USING (builder_id) WHERE name = %s", builder)
+        )
+
     def fail_all(self, fleet: Fleet, builder: str, builds: Sequence[int], outcome: Outcome = Outcome.COMPILE_ERROR) -> None:
-        leases = {row["build_id"]: row["lease_id"] for row in fleet.lease_all(builder)}
+        leases = self.leases(fleet, builder)
         with connected(fleet.database.conninfo(f"builder_{builder}"), autocommit=True) as connection:
             for build_id in builds:
                 answer = _queries.record(connection, lease_id=leases[build_id], build_id=build_id, outcome=outcome)
@@ -148,11 +157,44 @@ class TestRecorded:
         fleet.want("another")
         assert fleet.lease("pi1") is None
 
-    def test_a_disk_that_is_full_is_heard_even_within_one_project(
+    @pytest.mark.parametrize("outcome", [Outcome.DISK_FULL, Outcome.BUILDER_FAULT, Outcome.KILLED])
+    def test_one_project_cannot_have_builders_paused(
+        self, fleet: Fleet, dispatcher: Connection, releases: Callable[[int, int], list[int]], outcome: Outcome
+    ) -> None:
+        fleet.add_builder("pi2")
+        builds = releases(1, 60)
+        self.fail_all(fleet, "pi1", builds[:30], outcome)
+        fleet.ask("UPDATE queue SET builder_id = builder.builder_id FROM builder WHERE name = 'pi2' AND lease_id IS NOT NULL")
+        self.fail_all(fleet, "pi2", builds[30:], outcome)
+        assert trip_breaker(dispatcher) == []
+        assert fleet.ask("SELECT faults_seen FROM builder_health") == [(1,), (1,)]
+
+    def test_a_disk_that_is_full_is_heard_after_five_projects_though_all_were_built_a_moment_ago(
         self, fleet: Fleet, dispatcher: Connection, releases: Callable[[int, int], list[int]]
     ) -> None:
-        self.fail_all(fleet, "pi1", releases(1, 8), Outcome.DISK_FULL)
+        builds = releases(5, 2)
+        self.fail_all(fleet, "pi1", builds[::2])
+        self.fail_all(fleet, "pi1", builds[1::2][:4], Outcome.DISK_FULL)
+        assert trip_breaker(dispatcher) == []
+        self.fail_all(fleet, "pi1", builds[-1:], Outcome.DISK_FULL)
         assert [trip.builder for trip in trip_breaker(dispatcher)] == ["pi1"]
+
+    def test_two_first_results_of_a_builder_at_once_both_count(
+        self, fleet: Fleet, releases: Callable[[int, int], list[int]]
+    ) -> None:
+        builds = releases(2, 1)
+        (first, its_lease), (other, other_lease) = [(build, self.leases(fleet, "pi1")[build]) for build in builds]
+        waits = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        with connected(fleet.database.conninfo("builder_pi1")) as connection, ThreadPoolExecutor(1) as at_once:
+            answer = _queries.record(connection, lease_id=its_lease, build_id=first, outcome=Outcome.COMPILE_ERROR)
+            assert answer == "recorded"
+            second = at_once.submit(fleet.record, "pi1", other_lease, other, Outcome.COMPILE_ERROR)
+            deadline = time.monotonic() + 20
+            while not fleet.ask(waits) and time.monotonic() < deadline:
+                assert not second.done()
+            connection.commit()
+            assert second.result(20) == "recorded"
+        assert fleet.ask("SELECT failures_seen FROM builder_health") == [(2,)]
 
     def test_a_project_whose_sdists_upstream_has_lost_says_nothing_of_a_builder(
         self, fleet: Fleet, dispatcher: Connection, releases: Callable[[int, int], list[int]]

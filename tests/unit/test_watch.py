@@ -2,6 +2,7 @@
 
 import io
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from piwheels_builder.builder import crowding, processes
+from piwheels_builder.builder import crowding, processes, usage
 from piwheels_builder.builder.limits import Limits
 from piwheels_builder.builder.machine import Memory
 from piwheels_builder.builder.process import Ended, Stop, run
@@ -141,8 +142,88 @@ def test_too_many_files(tmp_path: Path) -> None:
 
 
 def test_a_tree_deeper_than_a_path_is_no_way_out(tmp_path: Path) -> None:
-    program = "for _ in range(60):\n  os.mkdir('d' * 200)\n  os.chdir('d' * 200)\ntime.sleep(20)"
-    assert watched(program, tmp_path).stop == Stop("disk", "watcher")
+    program = "for _ in range(60):\n  os.mkdir('d' * 200)\n  os.chdir('d' * 200)\n" + FILL
+    assert watched(program, tmp_path, disk_bytes=20 * MB).stop == Stop("disk", "watcher")
+
+
+@pytest.mark.parametrize(("levels", "over"), [(128, False), (129, True)])
+def test_a_tree_too_deep_to_be_walked_is_too_much(tmp_path: Path, levels: int, over: bool) -> None:
+    # The second at each level has the walk come back to it.
+    (tmp_path / "/".join("d" * levels)).mkdir(parents=True)
+    for depth in range(levels):
+        (tmp_path / "/".join("d" * depth) / "e").mkdir()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    disk = DiskUsage(LIMITS, [tmp_path], lambda: ())
+    while not (found := disk.exceeded()) and not disk.found.files:
+        time.sleep(0.01)
+    assert (found, disk.found.files) == (over, 0 if over else 2 * levels)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before + 1, "only the top stays open"
+
+
+@contextmanager
+def as_somebody(directory: Path) -> Iterator[None]:
+    """As an ordinary user, who owns what is in the directory, but can't get there by its path."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for place in (directory, *directory.rglob("*")):
+        os.chown(place, 65534, 65534, follow_symlinks=False)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o300, 0o600])
+def test_a_directory_is_opened_that_its_own_user_has_closed(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/b/file").write_bytes(os.urandom(2 * MB))
+    disk = DiskUsage(replace(LIMITS, disk_bytes=MB), [tmp_path], lambda: ())
+    for closed in (tmp_path / "a/b", tmp_path / "a", tmp_path):
+        closed.chmod(mode)
+    with as_somebody(tmp_path):
+        assert disk.exceeded()
+
+
+@pytest.mark.parametrize("after", range(8))
+def test_a_link_put_in_the_way_of_a_walk_leads_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    for name, value in [("_STEP", 1), ("_LEAST_SLICE", 0.0), ("_SHARES", (0.0, 0.0, 0.0))]:
+        monkeypatch.setattr(usage, name, value)
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    for place in (inside / "a/b/c", outside / "b/c"):
+        place.mkdir(parents=True)
+    (outside / "b/c/file").write_bytes(os.urandom(MB))
+    disk = DiskUsage(replace(LIMITS, disk_bytes=MB // 2), [inside], lambda: ())
+    (outside / "b/c").chmod(0)
+    with as_somebody(tmp_path):
+        # Each takes one step.
+        for _ in range(after):
+            assert not disk.exceeded()
+    (inside / "a").rename(inside / "z")
+    # By a path that somebody may go, too.
+    (inside / "a").symlink_to("../outside")
+    with as_somebody(tmp_path):
+        for _ in range(20):
+            assert not disk.exceeded()
+    assert (outside / "b/c").stat().st_mode & 0o777 == 0
+
+
+def test_open_files_are_walked_a_slice_at_a_time(tmp_path: Path) -> None:
+    several = [os.open(os.devnull, os.O_RDONLY) for _ in range(200)]
+    hidden = os.memfd_create("x")
+    os.write(hidden, bytes(MB))
+    try:
+        disk = DiskUsage(LIMITS, [tmp_path], lambda: [os.getpid()] * 200)
+        began = time.thread_time()
+        assert not disk.exceeded()
+        assert time.thread_time() - began < 0.02
+        for _ in range(10):
+            disk.exceeded()
+        assert (disk.found.files, disk.hidden >= MB) == (0, True), "what is found counts before the walk is over"
+    finally:
+        for descriptor in (*several, hidden):
+            os.close(descriptor)
 
 
 def test_disk_use_below_the_limits(tmp_path: Path) -> None:
@@ -172,6 +253,60 @@ def test_a_large_tree_is_walked_a_slice_at_a_time(tmp_path: Path) -> None:
         time.sleep(0.02)
         assert not usage.exceeded()
     assert usage.found.files == 5000
+
+
+def test_memory_is_divided_no_further_than_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    real = processes._content
+
+    def content(path: str) -> bytes:
+        read.append(path)
+        return real(path)
+
+    monkeypatch.setattr(processes, "_content", content)
+    shell = ["sh", "-c", "for _ in 1 2 3 4 5 6; do sleep 20 & done; wait"]
+    bounds = Descendants(replace(LIMITS, memory_bytes=1))
+    with subprocess.Popen(shell, start_new_session=True) as run:
+        try:
+            while len(bounds.pids) < 7:
+                assert bounds.look(run.pid, 0) == Stop("memory", "watcher")
+                time.sleep(0.02)
+            read.clear()
+            assert bounds.look(run.pid, 0) == Stop("memory", "watcher")
+        finally:
+            os.killpg(run.pid, 9)
+    assert len([path for path in read if path.endswith("rollup")]) == 1
+
+
+def test_a_process_with_the_number_of_a_stranger_that_is_gone_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen(["sh", "-c", "(sleep 20 & wait) & wait"], start_new_session=True) as run:
+        try:
+            before = Descendants(LIMITS)
+            deadline = time.monotonic() + 10
+            while len(before.pids) < 3 and time.monotonic() < deadline:
+                # Made before the run has more than one process, but for its first.
+                monkeypatch.setattr(processes, "_there", dict)
+                before = Descendants(LIMITS)
+                monkeypatch.undo()
+                before.look(run.pid, 0)
+            ours = set(before.pids)
+            assert len(ours) == 3
+            there = processes._there()
+            # The numbers were others' when the watch began.
+            monkeypatch.setattr(processes, "_there", lambda: {pid: inode + (pid in ours) for pid, inode in there.items()})
+            bounds = Descendants(LIMITS)
+            monkeypatch.undo()
+            for _ in range(2):
+                bounds.look(run.pid, 0)
+                assert set(bounds.pids) == ours
+        finally:
+            os.killpg(run.pid, 9)
+
+
+def test_the_inode_tells_two_processes_of_one_number_apart() -> None:
+    there = processes._there()
+    assert there[os.getpid()] == Path(f"/proc/{os.getpid()}").stat().st_ino
+    assert len(set(there.values())) == len(there)
 
 
 @pytest.mark.parametrize("exit_code", [-9, 137])

@@ -24,7 +24,7 @@ _CLONE = {
     "NEWNET": 0x40000000,
 }
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 2, 4, 8, 4096, 16384, 1 << 18
-_PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 4, 24, 38
+_PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 24, 38
 #: The same on every architecture since Linux 5.3.
 _SYS_PIDFD_OPEN = 434
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -69,11 +69,6 @@ def drop_capabilities() -> None:
         capability += 1
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     _check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
-
-
-def hide_from_others(hidden: bool) -> None:
-    """Whether processes of the same user are kept from this one's memory and descriptors (ptrace(2))."""
-    _check(_libc.prctl(_PR_SET_DUMPABLE, 0 if hidden else 1, 0, 0, 0), "dumpable")
 
 
 def pidfd_open(pid: int) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Dict, List  # noqa: UP035 - Python 3.8
 
+import first
 from compiling import use_cores
 from forbidden import forbid
 from words import ASKS, FAILS, MARK
@@ -26,6 +27,8 @@ Fields = Dict[str, Any]  # noqa: UP006 - Python 3.8
 def main() -> None:
     """The fresh form: an interpreter for this build alone, started without ``site``."""
     begin()
+    if os.getpid() == 1:
+        split()
     # The directory of this script is not for the backend to import from.
     del sys.path[0]
     site.main()
@@ -37,6 +40,15 @@ def begin() -> None:
     print(MARK, end="", flush=True)
     if not forbid():
         print("(without a filter of system calls) ", end="", flush=True)
+
+
+def split() -> None:
+    """Leave being the first process to a parent, which the build can't get at, and go on as its child."""
+    first.keep_apart()
+    worker = os.fork()
+    if worker:
+        first.end_with(worker)
+    first.be_one_of_the_build()
 
 
 def work(request: Fields) -> None:

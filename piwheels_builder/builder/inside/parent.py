@@ -17,13 +17,13 @@ import json
 import os
 import resource
 import select
-import signal
 import socket
 import sys
 from typing import Any, Dict, List, Tuple  # noqa: UP035 - Python 3.8
 
 import apart
 import driver
+import first
 from words import CHILD, FAILED, GO, READY
 
 _LARGEST_ORDER = 4 * 2**20
@@ -88,13 +88,11 @@ def serve(order: Dict[str, Any], log: int, control_fd: int) -> None:  # noqa: UP
 
 def be_init(order: Dict[str, Any], log: int, outer: socket.socket) -> None:  # noqa: UP006 - Python 3.8
     """The first process of the build's pid namespace: when it ends, the kernel ends all others."""
-    # Python's own handler would let a build interrupt the first process of its namespace; without one the kernel spares it.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         apart.mount_proc()
         apart.raise_loopback()
         apart.drop_capabilities()
-        apart.hide_from_others(True)
+        first.keep_apart()
     except OSError as error:
         outer.send(str(error).encode())
         os._exit(1)
@@ -105,15 +103,12 @@ def be_init(order: Dict[str, Any], log: int, outer: socket.socket) -> None:  # n
     if worker == 0:
         be_worker(order, log)
     os.close(log)
-    while True:
-        ended, status = os.wait()
-        if ended == worker:
-            os._exit(exit_code(status))
+    first.end_with(worker)
 
 
 def be_worker(order: Dict[str, Any], log: int) -> None:  # noqa: UP006 - Python 3.8
     """The process that runs the hooks, as a fresh interpreter would."""
-    apart.hide_from_others(False)
+    first.be_one_of_the_build()
     os.setsid()
     null = os.open(os.devnull, os.O_RDONLY)
     for source, descriptor in ((null, 0), (log, 1), (log, 2)):
@@ -124,14 +119,8 @@ def be_worker(order: Dict[str, Any], log: int) -> None:  # noqa: UP006 - Python 
     os.environ.clear()
     os.environ.update(order["environment"])
     os.umask(0o022)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     driver.begin()
     driver.work(order["request"])
-
-
-def exit_code(status: int) -> int:
-    """As a shell, and bubblewrap, would say it: 128 and the signal's number where one ended the process."""
-    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
 def send(channel: socket.socket, message: bytes, descriptor: int) -> None:

@@ -25,7 +25,9 @@ CREATE OR REPLACE FUNCTION moved(average real, weight real, event boolean, count
 $$;
 
 -- Take an attempt into its builder's averages, as far as it is news of the builder. A project counts once among the last twenty: one
--- whose three hundred releases all fail says no more than one that fails once. A build that failed before and fails again says
+-- whose three hundred releases all fail says no more than one that fails once, and one whose three hundred releases all die no more
+-- than one that dies once. A full disk kills those of every project. So a fault of the builder's own counts apart, as the project's
+-- number below nothing: one that was built a moment ago may still say it, once. A build that failed before and fails again says
 -- nothing (again), and neither does one that died before and dies again. An sdist that upstream has lost is its project's affair.
 -- The usual rates stand still while the latest are beyond their limit, so that an alarm does not become the rule before it is heard.
 CREATE OR REPLACE FUNCTION note_health(
@@ -35,7 +37,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     fault   boolean := whose = 'infrastructure';
     failure boolean := whose IN ('release', 'memory');
-    own     boolean := fault AND its_outcome <> 'sdist_unavailable';
+    subject integer := CASE WHEN fault AND its_outcome <> 'sdist_unavailable' THEN -its_project ELSE its_project END;
 BEGIN
     UPDATE builder_health AS health SET
         faults_now = moved(faults_now, 0.1::real, fault, news.of_faults),
@@ -45,17 +47,18 @@ BEGIN
         failures_usual = moved(failures_usual, 0.002::real, failure,
                                news.of_failures AND failures_now <= failures_limit(failures_usual)),
         failures_seen = failures_seen + news.of_failures::integer,
-        recent_projects = CASE WHEN news.of_project THEN (its_project || recent_projects)[1:20] ELSE recent_projects END
+        recent_projects = CASE WHEN news.of_project THEN (subject || recent_projects)[1:20] ELSE recent_projects END
     FROM (
-        SELECT NOT fault OR NOT again AND (own OR fresh) AS of_faults, NOT fault AND NOT again AND fresh AS of_failures,
-               NOT own AND NOT again AND fresh AS of_project
+        SELECT NOT fault OR NOT again AND fresh AS of_faults, NOT fault AND NOT again AND fresh AS of_failures,
+               NOT again AND fresh AS of_project
         FROM (
-            SELECT its_project <> ALL (recent_projects) AS fresh
+            SELECT subject <> ALL (recent_projects) AS fresh
             FROM builder_health WHERE builder_id = its_builder AND priority = its_priority) AS seen
     ) AS news
     WHERE health.builder_id = its_builder AND health.priority = its_priority;
     IF NOT FOUND THEN
-        INSERT INTO builder_health (builder_id, priority) VALUES (its_builder, its_priority);
+        -- Another connection of this builder's may have been first.
+        INSERT INTO builder_health (builder_id, priority) VALUES (its_builder, its_priority) ON CONFLICT DO NOTHING;
         PERFORM note_health(its_builder, its_priority, its_project, its_outcome, whose, again);
     END IF;
 END $$;
