@@ -1,6 +1,6 @@
 # Every target sets up what it needs first. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test chaos-builder lint schema bench bench-build machine stop clean
+.PHONY: help setup setup-dev demo test chaos-builder triage-again lint schema bench bench-build machine stop clean
 
 # Releases that `make demo` builds: name or name==version. Empty: fleet_projects in playbooks/group_vars/all.yml.
 PROJECTS ?=
@@ -22,8 +22,11 @@ demo: setup           ## build PROJECTS="name name==version" on this machine, se
 test: setup-dev       ## run the unit and integration tests
 	@scripts/in-venv pytest -n 2
 
-chaos-builder: setup-dev  ## run the hostile corpus and the faults in their long form
-	@CHAOS=long scripts/in-venv pytest -n 2 tests/hostile tests/faults tests/triage
+chaos-builder: setup-dev  ## run the hostile corpus and the injected faults in their long form
+	@CHAOS=long scripts/in-venv pytest -n 2 -rP tests/hostile tests/faults
+
+triage-again: setup-dev   ## build every failing release of tests/triage again, from upstream, with CPython 3.11 to 3.13
+	@CHAOS=long scripts/in-venv pytest tests/triage
 
 lint: setup-dev       ## run every linter and the type checker
 	@scripts/lint

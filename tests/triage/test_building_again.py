@@ -1,4 +1,4 @@
-"""The long form, by `make chaos-builder`: every release of the table is built again, from the upstream index."""
+"""The long form, by `make triage-again`: every release of the table is built again, from the upstream index."""
 
 import functools
 import subprocess
