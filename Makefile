@@ -38,7 +38,7 @@ bench: setup-dev      ## measure: the queue at the size of the first run's catal
 	@scripts/in-venv python -m bench.queue_shape
 	@scripts/in-venv python -m bench.publish_pages
 
-bench-build: setup-dev  ## measure: building real releases, against pip wheel in a loop (about 15 minutes)
+bench-build: setup-dev  ## measure: building real releases, against pip wheel in a loop (about 18 minutes)
 	@scripts/in-venv python -m bench.build
 
 machine: setup-dev    ## as root: boot an emulated machine that has cgroup v2, and bound builds in it

@@ -46,8 +46,10 @@ class WarmParents:
         for path in [path for path, parent in self._parents.items() if not parent.alive()]:
             self._drop(path)
         modules = modules_to_warm(environment.names)
-        if modules is None or order.request.backend_path or environment.path in self._cold:
-            raise NotWarm("not an environment of known backends alone")
+        if modules is None or order.request.backend_path:
+            raise NotWarm("its backend is not one of those known to be safe for a warm parent")
+        if environment.path in self._cold:
+            raise NotWarm("a warm parent for its environment failed before")
         parent = self._parent(sandbox, environment, modules)
         try:
             with parent.lent(order.area), parent.bear(order) as child:
