@@ -1,0 +1,36 @@
+"""A rack for the length of a test run: brought up, provisioned once by the project's own playbook, taken down.
+
+RACK_KEEP=1 leaves it up for a look, and for a next run that then begins in seconds.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from tests.rack import rack as racks
+from tests.rack.addresses import KINDS, rack_number
+from tests.rack.hosts import Host, host
+from tests.rack.playbooks import Run, play
+
+
+def pytest_configure() -> None:
+    if os.geteuid() != 0:
+        pytest.exit("a rack needs root: it mounts, makes networks and starts hosts. Run this with sudo.", returncode=77)
+
+
+@pytest.fixture(scope="session")
+def rack() -> Iterator[Mapping[str, Host]]:
+    """Every host of the rack, by name; all of them answer."""
+    number = rack_number()
+    racks.up(number)
+    yield {name: host(name, number) for name in (kind.name for kind in KINDS)}
+    if not os.environ.get("RACK_KEEP"):
+        racks.down(number)
+
+
+@pytest.fixture(scope="session")
+def provisioned(rack: Mapping[str, Host]) -> Run:
+    """What the first ``provision.yml`` said; it succeeded."""
+    assert rack
+    return play("provision.yml").succeeded()

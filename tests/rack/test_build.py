@@ -1,0 +1,104 @@
+"""build.yml on the rack: real releases become wheels for three targets, and install on the Pi that didn't build them."""
+
+import json
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from tests.rack.fleet import Fleet, violations
+from tests.rack.hosts import Host
+from tests.rack.playbooks import Run, play
+from tests.rack.upstream import Release, serving
+
+PROJECTS = {"docopt": "0.6.2", "spidev": "3.8"}
+#: Who built it, for which target, and what came of it.
+_WHEELS = """
+    SELECT json_agg(told) FROM (
+        SELECT project.name AS project, builder.name AS builder, architecture, wheel.filename
+        FROM wheel JOIN attempt USING (attempt_id) JOIN builder USING (builder_id) JOIN build ON build.build_id = wheel.build_id
+        JOIN target USING (target_id) JOIN release USING (release_id) JOIN project ON project.project_id = release.project_id
+        WHERE published_at IS NOT NULL) AS told
+"""
+#: Share of its time, from its first attempt to its last, that a builder's slots stood still.
+_IDLE = """
+    SELECT json_object_agg(name, idle) FROM (
+        SELECT builder.name, 1 - sum(seconds) / (slots * extract(epoch FROM
+               max(started_at + seconds * interval '1 second') - min(started_at))) AS idle
+        FROM attempt JOIN builder USING (builder_id) JOIN project USING (project_id)
+        WHERE project.name LIKE 'idle-%' GROUP BY builder.name, slots) AS told
+"""
+
+
+@pytest.fixture(scope="module")
+def built(provisioned: Run) -> Run:
+    assert provisioned
+    wishes = {"fleet_projects": [f"{name}=={version}" for name, version in PROJECTS.items()], "fleet_build_policy": "all"}
+    return play("build.yml", extra={**wishes, "fleet_upstream_wins": False}).succeeded()
+
+
+@pytest.fixture
+def fleet(rack: Mapping[str, Host]) -> Fleet:
+    return Fleet(rack["index"])
+
+
+def test_every_release_is_published(built: Run, fleet: Fleet) -> None:
+    assert built
+    states = {(build["project"], build["state"]) for build in fleet.builds(list(PROJECTS))}
+    assert {project for project, _ in states} == set(PROJECTS)
+    assert {state for _, state in states} <= {"published", "skipped"}
+
+
+def test_wheels_carry_the_tags_of_their_target(built: Run, fleet: Fleet) -> None:
+    assert built
+    compiled = {wheel["architecture"]: wheel["filename"] for wheel in fleet.ask(_WHEELS) if wheel["project"] == "spidev"}
+    assert compiled["armv7l"].endswith("-cp311-cp311-linux_armv7l.whl")
+    assert compiled["x86_64"].endswith("_x86_64.whl")
+
+
+def test_a_wheel_of_one_pi_installs_and_imports_on_the_other(built: Run, fleet: Fleet, rack: Mapping[str, Host]) -> None:
+    assert built
+    (wheel,) = (wheel for wheel in fleet.ask(_WHEELS) if wheel["project"] == "spidev" and wheel["architecture"] == "armv7l")
+    other = rack["pi2" if wheel["builder"] == "pi1" else "pi1"]
+    other.must("python3", "-m", "venv", "--clear", "/root/try", seconds=300)
+    other.must("sh", "-c", "cat > /root/ca.pem", stdin=rack["index"].must("cat", "/etc/piwheels-builder/authority/ca.pem"))
+    index = ["--index-url", "https://index/simple/", "--cert", "/root/ca.pem"]
+    told = other.must(
+        "/root/try/bin/pip", "install", "--no-cache-dir", "--only-binary", ":all:", *index, "spidev==3.8", seconds=300
+    )
+    assert wheel["filename"] in told, told
+    assert "SpiDev" in other.must("/root/try/bin/python", "-c", "import spidev; print(spidev.SpiDev)")
+
+
+def test_failed_builds_leave_their_log_on_the_index(provisioned: Run, fleet: Fleet, rack: Mapping[str, Host]) -> None:
+    assert provisioned
+    gateway = rack["index"].address.gateway_ipv4
+    assert gateway
+    with serving(gateway) as upstream:
+        upstream.offer(Release("log-fails", fails=True))
+        wishes = {"fleet_projects": ["log-fails"], "fleet_upstream": upstream.url, "fleet_build_policy": "all"}
+        play("build.yml", extra=wishes).succeeded()
+    (attempt,) = fleet.ask("""
+        SELECT json_agg(attempt_id) FROM attempt JOIN project USING (project_id)
+        WHERE name = 'log-fails' AND log_stored_at IS NOT NULL""")[:1]
+    assert b"this release never builds" in fleet.get(f"/logs/lo/log-fails/{attempt}.log.gz", accept="*/*")
+
+
+@pytest.fixture
+def busy(provisioned: Run, rack: Mapping[str, Host]) -> Iterator[list[Release]]:
+    """Enough for the two native builders to work for a while."""
+    assert provisioned
+    gateway = rack["index"].address.gateway_ipv4
+    assert gateway
+    releases = [Release(f"idle-{number}", seconds=5, requires_python=">=3.12") for number in range(20)]
+    with serving(gateway) as upstream:
+        upstream.offer(*releases)
+        wishes = {"fleet_projects": [release.project for release in releases], "fleet_upstream": upstream.url}
+        play("build.yml", extra={**wishes, "fleet_build_policy": "all"}).succeeded()
+        yield releases
+
+
+def test_builders_do_not_wait_while_there_is_work(busy: list[Release], fleet: Fleet) -> None:
+    assert violations(fleet, busy) == []
+    idle = fleet.ask(_IDLE)
+    print(f"idle while there was work: {json.dumps(idle)}")
+    assert max(idle.values()) <= 0.02, idle
