@@ -15,7 +15,7 @@ from typing import Any
 
 import aiosql
 
-from piwheels_builder.db.connect import connected
+from piwheels_builder.db.connect import Connection, connected
 from piwheels_builder.db.embedded import EmbeddedDatabase
 from tests.support.database import embedded_server, fresh_database
 
@@ -67,10 +67,19 @@ def _run(database: EmbeddedDatabase, rounds: int, builds: int) -> tuple[list[flo
         for _ in range(rounds):
             seconds, rows = _timed(lambda: list(_queries.lease(dispatcher, builds=builds)))
             leases.append(seconds)
-            for place, (lease_id, build_id) in enumerate(rows):
-                call = _queries.record_failure if place % 4 == 0 else _queries.record_success
-                records.append(_timed(partial(call, builder, lease_id=lease_id, build_id=build_id))[0])
+            for place, row in enumerate(rows):
+                seconds, answer = _timed(partial(_record, builder, place, *row))
+                records.append(seconds)
+                if answer != "recorded":
+                    raise SystemExit(f"a result was not recorded, but {answer}")
     return leases, records
+
+
+def _record(connection: Connection, place: int, lease_id: str, build_id: int, wheel: str) -> Any:
+    """Every fourth attempt has failed."""
+    if place % 4 == 0:
+        return _queries.record_failure(connection, lease_id=lease_id, build_id=build_id)
+    return _queries.record_success(connection, lease_id=lease_id, build_id=build_id, wheel=wheel)
 
 
 def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
@@ -91,8 +100,8 @@ def _full_scans(database: EmbeddedDatabase) -> list[str]:
         _queries.explain_inner_statements(connection)
         rows = list(_queries.lease(connection, builds=10))
         _queries.be_the_bench_builder(connection)
-        for lease_id, build_id in rows:
-            _queries.record_failure(connection, lease_id=lease_id, build_id=build_id)
+        for place, row in enumerate(rows):
+            _record(connection, place, *row)
         connection.rollback()
         plans = [json.loads(notice.partition("plan:\n")[2]) for notice in connection.notices if "plan:" in notice]
     if not plans:

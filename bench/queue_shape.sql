@@ -59,11 +59,12 @@ UNION ALL SELECT 'queued', count(*) FROM queue;
 
 -- name: lease(builds)
 -- One batch, bounded by its number of builds.
-SELECT lease_id, build_id FROM lease_batch('bench', 1e9, :builds, '4 hours');
+SELECT lease_id, build_id, replace(project, '-', '_') || '-' || version || '-py3-none-any.whl' AS wheel
+FROM lease_batch('bench', 1e9, :builds, '4 hours');
 
--- name: record_success(lease_id, build_id)$
+-- name: record_success(lease_id, build_id, wheel)$
 SELECT record_attempt(:lease_id, :build_id, 'built', now(), 3.5, 50000000, NULL, 'the log', 'gcc 12',
-                      'wheel-' || :build_id || '-py3-none-any.whl', repeat('c', 64), 12345);
+                      :wheel, repeat('c', 64), 12345);
 
 -- name: record_failure(lease_id, build_id)$
 SELECT record_attempt(:lease_id, :build_id, 'compile_error', now(), 3.5, 50000000, 'error: expected ;', repeat('log ', 2500),

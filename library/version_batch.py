@@ -40,6 +40,9 @@ options:
     description: The leases to give back. Required with O(state=released).
     type: list
     elements: str
+  since:
+    description: A RV(time) that was answered before; attempts recorded since then are counted for O(builders).
+    type: str
   reason:
     description: Why they are given back; it stands with each build afterwards.
     type: str
@@ -82,9 +85,18 @@ hungry:
   returned: always
   type: list
 waiting:
-  description: Builders with wheels waiting to be collected.
+  description: Builders with wheels or logs waiting to be collected.
   returned: always
   type: list
+time:
+  description: The database's time, as ISO 8601.
+  returned: always
+  type: str
+tally:
+  description: How many attempts of O(builders) built and failed since O(since), by name; infrastructure faults are neither.
+  returned: where O(since) is given
+  type: dict
+  sample: {pi-01: {built: 3, failed: 1}}
 reclaimed:
   description: Builds whose lease expired and was taken back.
   returned: O(state=leased)
@@ -99,7 +111,7 @@ totals:
   type: dict
   sample: {leasable: 12, leased: 30, waiting: 4, held: 0, delayed: 0, too_large: 0, unpublished: 2}
 paused:
-  description: Why builders are paused, by their names; of O(builders) where that is given.
+  description: Why builders are paused or quarantined, by their names; of O(builders) where that is given.
   returned: always
   type: dict
 stopped:
@@ -135,6 +147,7 @@ ARGUMENTS = {
     "spool_seconds": {"type": "float", "default": 7200},
     "lease_seconds": {"type": "int", "default": 14400},
     "lease_ids": {"type": "list", "elements": "str"},
+    "since": {"type": "str"},
     "reason": {"type": "str", "default": "the batch could not be delivered"},
 }
 
@@ -173,9 +186,12 @@ def act(connection: Connection, params: dict[str, Any]) -> dict[str, Any]:
         result["held"] = [json.loads(batch.to_json()) for batch in leasing.held_batches(connection, params["builders"])]
     everybody = leasing.builder_loads(connection)
     loads = leasing.builder_loads(connection, params["builders"])
-    result["paused"] = {load.name: load.standing_reason for load in loads if load.standing == "paused"}
+    result["paused"] = {load.name: load.standing_reason for load in loads if load.standing in breaker.NOT_SERVED}
     result["hungry"] = [load.name for load in hungry(loads, params["spool_seconds"])]
-    result["waiting"] = [load.name for load in loads if load.wheels_waiting]
+    result["waiting"] = [load.name for load in loads if load.is_awaited]
+    result["time"] = leasing.clock(connection)
+    if params["since"]:
+        result["tally"] = leasing.tally(connection, [load.name for load in loads], params["since"])
     totals = leasing.queue_totals(connection)
     result["totals"] = asdict(totals)
     result["stopped"] = breaker.why_stopped(breaker.fleet_pause(connection), everybody) if totals.to_hand_out else None

@@ -3,6 +3,8 @@ REVOKE ALL ON SCHEMA public FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, piwheels_dispatcher, piwheels_builder, piwheels_publisher, piwheels_reader;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public
     FROM PUBLIC, piwheels_dispatcher, piwheels_builder, piwheels_publisher, piwheels_reader;
+-- Files of the server that nobody counts are nobody's right.
+DO $$ BEGIN EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database()); END $$;
 GRANT USAGE ON SCHEMA public TO piwheels_dispatcher, piwheels_builder, piwheels_publisher, piwheels_reader;
 
 -- reader: sees everything, changes nothing.
@@ -16,10 +18,14 @@ GRANT EXECUTE ON FUNCTION want_build, skip_build, requeue_build, lease_batch, re
     page_changed, requeue_failures, trip_breaker, pause_dispatch, resume_dispatch TO piwheels_dispatcher;
 -- What asks, and changes nothing, runs with the caller's own rights.
 GRANT EXECUTE ON FUNCTION failed_builds TO piwheels_dispatcher, piwheels_reader;
+GRANT EXECUTE ON FUNCTION is_trusted TO piwheels_dispatcher, piwheels_publisher, piwheels_reader;
 
 -- builder: says that it lives and how its attempts ended. Reads no table at all.
 GRANT EXECUTE ON FUNCTION heartbeat, record_attempt, settled TO piwheels_builder;
 
--- publisher: says what became of a wheel. Cannot lease, record or change the catalogue.
+-- publisher: says what became of a wheel and a log, and which builder is not to be believed. Cannot lease, record or change the
+-- catalogue.
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO piwheels_publisher;
-GRANT EXECUTE ON FUNCTION publish_wheel, adopt_wheel, refuse_wheel, lose_wheel, withdraw_wheel, page_written TO piwheels_publisher;
+GRANT EXECUTE ON FUNCTION publish_wheel, adopt_wheel, refuse_wheel, lose_wheel, withdraw_wheel, page_written, log_stored,
+    suspect_builder, distrust_builder TO piwheels_publisher;
+GRANT EXECUTE ON FUNCTION publish_twin TO piwheels_publisher;

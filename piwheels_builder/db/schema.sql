@@ -1,3 +1,5 @@
+CREATE SCHEMA public;
+COMMENT ON SCHEMA public IS 'standard public schema';
 CREATE TYPE public.blame AS ENUM (
     'none',
     'release',
@@ -60,6 +62,23 @@ CREATE TYPE public.outcome AS ENUM (
     'sdist_unavailable',
     'builder_fault'
 );
+CREATE FUNCTION public.admit_login(its_login text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = its_login) THEN
+        EXECUTE format('CREATE ROLE %I IN ROLE piwheels_builder', its_login);
+    ELSIF EXISTS (
+        SELECT FROM pg_roles
+        WHERE rolname = its_login AND rolcanlogin AND rolconnlimit = 4 AND rolconfig = ARRAY['statement_timeout=60s']) THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('ALTER ROLE %I LOGIN CONNECTION LIMIT 4', its_login);
+    EXECUTE format('ALTER ROLE %I RESET ALL', its_login);
+    EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', its_login, '60s');
+    RETURN true;
+END $$;
 CREATE FUNCTION public.adopt_wheel(its_wheel bigint, published_filename text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -69,6 +88,7 @@ DECLARE
 BEGIN
     DELETE FROM wheel
     WHERE wheel_id = its_wheel AND published_at IS NULL AND refused_reason IS NULL AND lost_at IS NULL
+      AND EXISTS (SELECT FROM wheel_awaiting WHERE wheel_id = its_wheel)
     RETURNING build_id INTO its_build;
     IF NOT FOUND THEN
         RETURN false;
@@ -77,10 +97,64 @@ BEGIN
     PERFORM wake_siblings(its_build);
     RETURN true;
 END $$;
+CREATE TABLE public.builder (
+    builder_id integer NOT NULL,
+    name text NOT NULL,
+    login text NOT NULL,
+    memory_class smallint NOT NULL,
+    slots smallint DEFAULT 1 NOT NULL,
+    standing public.builder_standing DEFAULT 'active'::public.builder_standing NOT NULL,
+    standing_reason text,
+    last_seen_at timestamp with time zone,
+    has_room boolean DEFAULT true NOT NULL,
+    certificate_serial numeric,
+    host_keys text[],
+    address text,
+    session uuid,
+    session_since timestamp with time zone,
+    former_sessions uuid[] DEFAULT '{}'::uuid[] NOT NULL,
+    trusted_until timestamp with time zone,
+    CONSTRAINT former_sessions_are_few CHECK ((cardinality(former_sessions) <= 50)),
+    CONSTRAINT memory_class_is_known CHECK (((memory_class >= 0) AND (memory_class <= 2)))
+);
+COMMENT ON COLUMN public.builder.memory_class IS '0: up to 1 GiB of memory, 1: up to 4 GiB, 2: more';
+CREATE FUNCTION public.answer_without_lease(me public.builder, of_lease uuid, of_build bigint) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    given lease;
+BEGIN
+    IF EXISTS (SELECT FROM attempt WHERE build_id = of_build AND lease_id = of_lease AND builder_id = me.builder_id) THEN
+        RETURN 'already recorded';
+    END IF;
+    SELECT * INTO given FROM lease WHERE lease_id = of_lease;
+    IF NOT FOUND THEN
+        PERFORM note_incident(me.builder_id, format('a result of lease %s, which nobody was given', of_lease));
+        IF (SELECT count(*) > 100 FROM incident WHERE builder_id = me.builder_id AND at > now() - interval '1 hour'
+                                                  AND what LIKE 'a result of lease %') THEN
+            PERFORM quarantine_builder(me.builder_id, 'results of more than a hundred leases that nobody was given, in an hour');
+        END IF;
+        RETURN 'lease lost';
+    ELSIF given.builder_id <> me.builder_id THEN
+        PERFORM quarantine_builder(me.builder_id, format('a result of lease %s, which is another builder''s', of_lease));
+        RETURN 'refused';
+    ELSIF of_build <> ALL (given.builds) THEN
+        PERFORM quarantine_builder(me.builder_id, format('a result of build %s, which its lease %s does not hold', of_build, of_lease));
+        RETURN 'refused';
+    END IF;
+    RETURN 'lease lost';
+END $$;
 CREATE FUNCTION public.breaker_limit(usual real, weight real, margin real, several real) RETURNS real
     LANGUAGE sql IMMUTABLE
     AS $$
     SELECT (usual + greatest(4 * sqrt(usual * greatest(1 - usual, 0) * weight / (2 - weight) / several), margin))::real
+$$;
+CREATE FUNCTION public.build_again(builds bigint[], why text) RETURNS void
+    LANGUAGE sql
+    AS $$
+    UPDATE build SET state = 'pending', reason = why WHERE build_id = ANY (builds) AND state IN ('built', 'failed');
+    SELECT enqueue(build_id, CASE newest_first WHEN 1 THEN 1 ELSE 2 END, 60)
+    FROM build JOIN release USING (release_id) WHERE build_id = ANY (builds) AND state = 'pending';
 $$;
 CREATE FUNCTION public.check_build_transition() RETURNS trigger
     LANGUAGE plpgsql
@@ -100,6 +174,46 @@ CREATE FUNCTION public.class_needed(peak bigint, class_before smallint, ran_out 
         greatest((SELECT count(*) FROM memory_limit WHERE peak > 0.8 * bytes), CASE WHEN ran_out THEN class_before + 1 ELSE 0 END),
         coalesce(largest_class(of_target), 2))::smallint
 $$;
+CREATE FUNCTION public.distrust_builder(its_name text, since timestamp with time zone, why text, withdraw boolean) RETURNS TABLE(became text, project text, version text, target text, wheel text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    suspect integer;
+    again   bigint[];
+    served  bigint[];
+BEGIN
+    UPDATE builder
+    SET standing = CASE standing WHEN 'retired' THEN standing ELSE 'quarantined' END, trusted_until = since,
+        standing_reason = format('distrusted since %s: %s', date_trunc('second', since AT TIME ZONE 'UTC') || ' UTC', why)
+    WHERE name = its_name RETURNING builder_id INTO suspect;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'no builder is called %', its_name USING ERRCODE = 'no_data_found';
+    END IF;
+    PERFORM note_incident(suspect, 'distrusted: ' || why);
+    PERFORM take_back_leases(suspect, its_name || ' is distrusted: ' || why);
+    again := lose_wheels_of(suspect, since) || failures_of(suspect, since);
+    PERFORM build_again(again, its_name || ' is distrusted: ' || why);
+    SELECT array_agg(wheel_id) INTO served FROM wheel JOIN attempt USING (attempt_id)
+    WHERE attempt.builder_id = suspect AND attempt.recorded_at >= since AND published_at IS NOT NULL AND withdrawn_at IS NULL;
+    IF withdraw THEN
+        PERFORM withdraw_wheel(wheel_id, its_name || ' is distrusted: ' || why) FROM unnest(served) AS wheel_id;
+    END IF;
+    RETURN QUERY
+    SELECT told.became, project.name, release.version,
+           target.python || '-' || target.architecture || '-' || target.os_release, told.wheel
+    FROM (
+        SELECT 'queued again' AS became, again_id AS build_id, NULL AS wheel FROM unnest(again) AS again_id
+        UNION ALL
+        SELECT CASE WHEN withdraw THEN 'withdrawn' ELSE 'published' END, build_id, filename FROM wheel WHERE wheel_id = ANY (served)
+    ) AS told
+    JOIN build USING (build_id)
+    JOIN release USING (release_id)
+    JOIN project USING (project_id)
+    JOIN target USING (target_id)
+    ORDER BY told.became, project.name, release.newest_first;
+END $$;
 CREATE FUNCTION public.enqueue(wanted_build bigint, its_priority integer, guess_seconds real, leader bigint DEFAULT NULL::bigint) RETURNS void
     LANGUAGE sql
     AS $$
@@ -155,6 +269,15 @@ CREATE FUNCTION public.failures_limit(usual real, several real DEFAULT 1) RETURN
     AS $$
     SELECT breaker_limit(greatest(usual, 0.1)::real, 0.05::real, CASE WHEN several > 1 THEN 0.2 ELSE 0.35 END::real, several)
 $$;
+CREATE FUNCTION public.failures_of(its_builder integer, since timestamp with time zone) RETURNS bigint[]
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT coalesce(array_agg(build_id), '{}')
+    FROM attempt JOIN build USING (build_id)
+    WHERE attempt.builder_id = its_builder AND attempt.recorded_at >= since AND build.state = 'failed'
+      AND NOT EXISTS (
+          SELECT FROM attempt AS later WHERE later.build_id = attempt.build_id AND later.attempt_id > attempt.attempt_id)
+$$;
 CREATE FUNCTION public.faults_limit(usual real, several real DEFAULT 1) RETURNS real
     LANGUAGE sql IMMUTABLE
     AS $$
@@ -182,14 +305,17 @@ CREATE FUNCTION public.fleet_alarm() RETURNS text
     WHERE now > CASE place WHEN 1 THEN faults_limit(usual, several) ELSE failures_limit(usual, several) END
     ORDER BY place LIMIT 1
 $$;
-CREATE FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval, room boolean DEFAULT true) RETURNS void
+CREATE FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval, room boolean DEFAULT true, its_session uuid DEFAULT NULL::uuid) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
 DECLARE
     me builder := my_builder();
 BEGIN
-    UPDATE builder SET last_seen_at = now(), has_room = room WHERE builder_id = me.builder_id;
+    UPDATE builder SET last_seen_at = now(), has_room = room WHERE builder_id = me.builder_id RETURNING * INTO me;
+    IF me.standing = 'quarantined' OR NOT is_one_host(me, its_session) THEN
+        RETURN 'quarantined';
+    END IF;
     UPDATE queue SET expires_at = now() + least(term, interval '1 day')
     WHERE builder_id = me.builder_id AND lease_id = ANY (leases_held);
     UPDATE queue SET expires_at = least(expires_at, now() + interval '15 minutes')
@@ -198,7 +324,31 @@ BEGIN
     FROM queue
     WHERE queue.build_id = build.build_id AND queue.builder_id = me.builder_id AND queue.lease_id = ANY (leases_held)
       AND build.build_id = ANY (begun) AND build.state = 'leased';
+    RETURN 'alive';
 END $$;
+CREATE FUNCTION public.is_one_host(me public.builder, its_session uuid) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF its_session IS NULL OR its_session = me.session THEN
+        RETURN true;
+    ELSIF its_session = ANY (me.former_sessions) THEN
+        IF (SELECT backend_start > me.session_since FROM pg_stat_activity WHERE pid = pg_backend_pid()) THEN
+            PERFORM quarantine_builder(me.builder_id, 'two hosts call themselves ' || me.name);
+            RETURN false;
+        END IF;
+    ELSE
+        UPDATE builder SET session = its_session, session_since = clock_timestamp(),
+                           former_sessions = (array_remove(ARRAY[me.session], NULL) || me.former_sessions)[1:50]
+        WHERE builder_id = me.builder_id;
+    END IF;
+    RETURN true;
+END $$;
+CREATE FUNCTION public.is_trusted(public.builder, recorded timestamp with time zone) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    AS $_$
+    SELECT $1.standing <> 'quarantined' OR coalesce(recorded < $1.trusted_until, false)
+$_$;
 CREATE FUNCTION public.largest_class(of_target smallint) RETURNS smallint
     LANGUAGE sql STABLE
     AS $$
@@ -214,6 +364,7 @@ DECLARE
     me          builder;
     new_id      uuid := gen_random_uuid();
     chosen      bigint[];
+    taken       bigint[];
     passed_over bigint[] := '{}';
 BEGIN
     SELECT * INTO me FROM builder WHERE name = to_builder;
@@ -225,16 +376,23 @@ BEGIN
     LOOP
         chosen := next_builds(me, budget_seconds, most_builds, passed_over);
         EXIT WHEN chosen IS NULL;
-        UPDATE queue SET lease_id = new_id, builder_id = me.builder_id, expires_at = now() + term
-        WHERE queue.build_id IN (
-            SELECT free.build_id FROM queue AS free JOIN build USING (build_id)
-            -- Asked again, since it may have been leased and come back since it was chosen. Upstream may have dropped its sdist.
-            WHERE free.build_id = ANY (chosen) AND free.lease_id IS NULL AND free.held IS NULL AND free.not_before <= now()
-              AND EXISTS (SELECT FROM upstream_file WHERE upstream_file.release_id = build.release_id AND kind = 'sdist')
-            FOR UPDATE OF free SKIP LOCKED);
-        EXIT WHEN FOUND;
+        WITH leased AS (
+            UPDATE queue SET lease_id = new_id, builder_id = me.builder_id, expires_at = now() + term
+            WHERE queue.build_id IN (
+                SELECT free.build_id FROM queue AS free JOIN build USING (build_id)
+                -- Asked again, since it may have been leased and come back since it was chosen. Upstream may have dropped its sdist.
+                WHERE free.build_id = ANY (chosen) AND free.lease_id IS NULL AND free.held IS NULL AND free.not_before <= now()
+                  AND EXISTS (SELECT FROM upstream_file WHERE upstream_file.release_id = build.release_id AND kind = 'sdist')
+                FOR UPDATE OF free SKIP LOCKED)
+            RETURNING queue.build_id
+        )
+        SELECT array_agg(build_id) INTO taken FROM leased;
+        EXIT WHEN taken IS NOT NULL;
         passed_over := passed_over || chosen;
     END LOOP;
+    IF taken IS NOT NULL THEN
+        INSERT INTO lease (lease_id, builder_id, builds) VALUES (new_id, me.builder_id, taken);
+    END IF;
     UPDATE build SET state = 'leased', reason = 'leased to ' || me.name
     FROM queue WHERE queue.build_id = ANY (chosen) AND queue.lease_id = new_id AND build.build_id = queue.build_id;
     RETURN QUERY
@@ -254,6 +412,17 @@ BEGIN
         LIMIT 1
     ) AS sdist
     ORDER BY line.place;
+END $$;
+CREATE FUNCTION public.log_stored(its_attempt bigint, its_filename text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    UPDATE attempt
+    SET log_stored_at = CASE WHEN its_filename IS NOT NULL THEN now() END,
+        log_size = CASE WHEN its_filename IS NOT NULL THEN log_size END
+    WHERE attempt_id = its_attempt AND log_size IS NOT NULL AND log_stored_at IS NULL;
+    RETURN FOUND;
 END $$;
 CREATE FUNCTION public.lose_wheel(its_wheel bigint) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -275,24 +444,37 @@ BEGIN
     WHERE queue.build_id = its_build AND losses >= 3;
     RETURN true;
 END $$;
+CREATE FUNCTION public.lose_wheels_of(its_builder integer, since timestamp with time zone) RETURNS bigint[]
+    LANGUAGE sql
+    AS $$
+    WITH lost AS (
+        UPDATE wheel SET lost_at = now()
+        FROM attempt
+        WHERE attempt.attempt_id = wheel.attempt_id AND attempt.builder_id = its_builder AND attempt.recorded_at >= since
+          AND wheel.published_at IS NULL AND wheel.refused_reason IS NULL AND wheel.lost_at IS NULL
+        RETURNING wheel.build_id
+    )
+    SELECT coalesce(array_agg(build_id), '{}') FROM lost
+$$;
+CREATE FUNCTION public.may_be_wheel_of(its_build bigint, filename text) RETURNS boolean
+    LANGUAGE sql STABLE STRICT
+    AS $_$
+    SELECT filename ~ '^[A-Za-z0-9_][A-Za-z0-9_.+!]*(-[A-Za-z0-9_.+!]+){4,5}\.whl$' AND length(filename) <= 255
+       AND project.name = regexp_replace(lower(split_part(filename, '-', 1) COLLATE "C"), '[_.]+', '-', 'g')
+       AND (wheel.version !~ '^[0-9.]+$' OR release.version !~ '^[0-9.]+$'
+            OR regexp_replace(wheel.version, '(\.0+)+$', '') = regexp_replace(release.version, '(\.0+)+$', ''))
+    FROM build
+    JOIN release USING (release_id)
+    JOIN project USING (project_id)
+    -- Without leading zeros of each number.
+    CROSS JOIN LATERAL (SELECT regexp_replace(split_part(filename, '-', 2), '(^|\.)0+([0-9])', '\1\2', 'g') AS version) AS wheel
+    WHERE build.build_id = its_build
+$_$;
 CREATE FUNCTION public.moved(average real, weight real, event boolean, counts boolean) RETURNS real
     LANGUAGE sql IMMUTABLE
     AS $$
     SELECT CASE WHEN counts THEN greatest(average + weight * (event::integer - average), 0.000001) ELSE average END::real
 $$;
-CREATE TABLE public.builder (
-    builder_id integer NOT NULL,
-    name text NOT NULL,
-    login text NOT NULL,
-    memory_class smallint NOT NULL,
-    slots smallint DEFAULT 1 NOT NULL,
-    standing public.builder_standing DEFAULT 'active'::public.builder_standing NOT NULL,
-    standing_reason text,
-    last_seen_at timestamp with time zone,
-    has_room boolean DEFAULT true NOT NULL,
-    CONSTRAINT memory_class_is_known CHECK (((memory_class >= 0) AND (memory_class <= 2)))
-);
-COMMENT ON COLUMN public.builder.memory_class IS '0: up to 1 GiB of memory, 1: up to 4 GiB, 2: more';
 CREATE FUNCTION public.my_builder() RETURNS public.builder
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -303,6 +485,9 @@ BEGIN
     SELECT * INTO me FROM builder WHERE login = session_user AND standing <> 'retired';
     IF NOT FOUND THEN
         RAISE EXCEPTION '% is not a builder of this fleet', session_user USING ERRCODE = 'insufficient_privilege';
+    ELSIF me.certificate_serial IS DISTINCT FROM (SELECT client_serial FROM pg_stat_ssl WHERE pid = pg_backend_pid()) THEN
+        RAISE EXCEPTION 'this session''s certificate is not the one that is pinned for %: run `ansible-playbook provision.yml`', me.name
+            USING ERRCODE = 'insufficient_privilege';
     END IF;
     RETURN me;
 END $$;
@@ -364,6 +549,25 @@ BEGIN
         PERFORM note_health(its_builder, its_priority, its_project, its_outcome, whose, again);
     END IF;
 END $$;
+CREATE FUNCTION public.note_incident(its_builder integer, deed text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    said text := left(regexp_replace(deed COLLATE "C", '[^ -~]', '?', 'g'), 500);
+    rows_this_hour bigint;
+BEGIN
+    SELECT count(*) INTO rows_this_hour FROM incident WHERE builder_id = its_builder AND at > now() - interval '1 hour';
+    IF rows_this_hour >= 200 THEN
+        said := 'deeds beyond two hundred within an hour, which are not told one by one';
+    END IF;
+    UPDATE incident SET times = times + 1, last_at = now()
+    WHERE incident_id = (
+        SELECT incident_id FROM incident WHERE builder_id = its_builder AND at > now() - interval '1 hour' AND what = said
+        ORDER BY incident_id DESC LIMIT 1);
+    IF NOT FOUND THEN
+        INSERT INTO incident (builder_id, what) VALUES (its_builder, said);
+    END IF;
+END $$;
 CREATE FUNCTION public.page_changed(its_project integer) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -389,6 +593,23 @@ BEGIN
     END IF;
     RETURN FOUND;
 END $$;
+CREATE FUNCTION public.publish_twin(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO wheel (build_id, twin_of, filename, sha256, size, requires_python, metadata_sha256, glibc_floor, published_at)
+    SELECT build_id, wheel_id, its_filename, its_sha256, its_size, requires_python, metadata_sha256, glibc_floor, now()
+    FROM wheel
+    WHERE wheel_id = its_wheel AND published_at IS NOT NULL AND withdrawn_at IS NULL AND twin_of IS NULL
+    ON CONFLICT (twin_of) DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM page_changed(release.project_id)
+    FROM wheel JOIN build USING (build_id) JOIN release USING (release_id) WHERE wheel_id = its_wheel;
+    RETURN true;
+END $$;
 CREATE FUNCTION public.publish_wheel(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint, its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -401,6 +622,7 @@ BEGIN
     SET published_at = now(), filename = its_filename, sha256 = its_sha256, size = its_size,
         requires_python = its_requires_python, metadata_sha256 = its_metadata_sha256, glibc_floor = its_glibc_floor
     WHERE wheel_id = its_wheel AND published_at IS NULL AND refused_reason IS NULL AND lost_at IS NULL
+      AND EXISTS (SELECT FROM wheel_awaiting WHERE wheel_id = its_wheel)
     RETURNING * INTO mine;
     IF NOT FOUND THEN
         RETURN false;
@@ -419,10 +641,21 @@ BEGIN
     PERFORM wake_siblings(mine.build_id);
     RETURN true;
 END $$;
+CREATE FUNCTION public.quarantine_builder(its_builder integer, why text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM note_incident(its_builder, why);
+    UPDATE builder SET standing = 'quarantined', standing_reason = left(regexp_replace(why COLLATE "C", '[^ -~]', '?', 'g'), 500),
+                       trusted_until = NULL
+    WHERE builder_id = its_builder AND standing NOT IN ('quarantined', 'retired');
+END $$;
 CREATE FUNCTION public.reclaim_leases(term interval) RETURNS integer
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
+    DELETE FROM lease WHERE leased_at < now() - interval '60 days';
+    DELETE FROM incident WHERE last_at < now() - interval '60 days';
     WITH reclaimed AS (
         UPDATE queue SET lease_id = NULL, builder_id = NULL, expires_at = NULL
         WHERE lease_id IS NOT NULL AND expires_at < now() AND pg_postmaster_start_time() < now() - term
@@ -434,7 +667,7 @@ CREATE FUNCTION public.reclaim_leases(term interval) RETURNS integer
     )
     SELECT count(*)::integer FROM told
 $$;
-CREATE FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint, its_mechanism text DEFAULT NULL::text, its_missing text DEFAULT NULL::text) RETURNS text
+CREATE FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint, its_mechanism text DEFAULT NULL::text, its_missing text DEFAULT NULL::text, its_log_size bigint DEFAULT NULL::bigint) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
@@ -450,11 +683,12 @@ BEGIN
     WHERE build_id = of_build AND lease_id = of_lease AND builder_id = me.builder_id
     FOR UPDATE;
     IF NOT FOUND THEN
-        RETURN CASE WHEN EXISTS (
-            SELECT FROM attempt WHERE build_id = of_build AND lease_id = of_lease AND builder_id = me.builder_id)
-            THEN 'already recorded' ELSE 'lease lost' END;
+        RETURN answer_without_lease(me, of_lease, of_build);
     ELSIF (its_outcome = 'built') <> (wheel_filename IS NOT NULL) THEN
         RAISE EXCEPTION 'a wheel comes with the outcome built, and only with it' USING ERRCODE = 'check_violation';
+    ELSIF NOT may_be_wheel_of(of_build, wheel_filename) THEN
+        PERFORM quarantine_builder(me.builder_id, format('%s as the wheel of build %s', left(wheel_filename, 300), of_build));
+        RETURN 'refused';
     END IF;
     SELECT blame INTO STRICT whose FROM outcome_meaning WHERE outcome = its_outcome;
     SELECT project_id INTO STRICT its_project FROM build JOIN release USING (release_id) WHERE build_id = of_build;
@@ -462,11 +696,13 @@ BEGIN
         SELECT FROM attempt JOIN outcome_meaning USING (outcome) WHERE build_id = of_build AND blame = whose);
     INSERT INTO attempt (
         build_id, project_id, lease_id, builder_id, memory_class, outcome, started_at, seconds, peak_memory,
-        error_line, log_tail, toolchain, mechanism, missing)
+        error_line, log_tail, toolchain, mechanism, missing, log_size)
     VALUES (
-        of_build, its_project, of_lease, me.builder_id, leased.memory_class, its_outcome, its_start, its_seconds, its_peak_memory,
+        -- A clock or a counter may say anything, and averages are made of it.
+        of_build, its_project, of_lease, me.builder_id, leased.memory_class, its_outcome,
+        CASE WHEN isfinite(its_start) THEN its_start ELSE now() END, least(its_seconds, 2592000), its_peak_memory,
         left(its_error_line, 1000), right(its_log_tail, 20000), left(its_toolchain, 1000), left(its_mechanism, 100),
-        left(its_missing, 300))
+        left(its_missing, 300), CASE WHEN its_log_size > 0 THEN its_log_size END)
     RETURNING attempt_id INTO attempt_no;
     PERFORM note_health(me.builder_id, leased.priority, its_project, its_outcome, whose, again);
     IF whose = 'none' THEN
@@ -500,40 +736,37 @@ BEGIN
     PERFORM wake_siblings(its_build);
     RETURN true;
 END $$;
-CREATE FUNCTION public.register_builder(its_name text, its_memory_class integer, its_slots integer, its_targets smallint[]) RETURNS boolean
+CREATE FUNCTION public.register_builder(its_name text, its_memory_class integer, its_slots integer, its_targets smallint[], its_certificate_serial numeric DEFAULT NULL::numeric, its_host_keys text[] DEFAULT NULL::text[], its_address text DEFAULT NULL::text) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'public', 'pg_temp'
     AS $_$
 DECLARE
     its_login text := 'builder_' || its_name;
-    before    text;
+    before    jsonb;
     known     integer;
+    admitted  boolean;
     retargets boolean;
 BEGIN
     IF its_name !~ '^[a-z0-9]([a-z0-9.-]{0,50}[a-z0-9])?$' THEN
         RAISE EXCEPTION '% cannot name a builder: lower-case letters, digits, dots and dashes, at most 52', its_name
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = its_login) THEN
-        EXECUTE format('CREATE ROLE %I LOGIN IN ROLE piwheels_builder', its_login);
-    END IF;
-    SELECT row_to_json(builder)::text || coalesce(array_agg(target_id ORDER BY target_id)::text, '') INTO before
-    FROM builder LEFT JOIN builder_target USING (builder_id) WHERE name = its_name GROUP BY builder.*;
-    INSERT INTO builder (name, login, memory_class, slots) VALUES (its_name, its_login, its_memory_class, its_slots)
-    ON CONFLICT (name) DO UPDATE SET memory_class = excluded.memory_class, slots = excluded.slots,
-        standing = CASE WHEN builder.standing = 'retired' THEN 'active' ELSE builder.standing END
+    admitted := admit_login(its_login);
+    before := told_of_builder(its_name);
+    UPDATE builder
+    SET standing = 'active', standing_reason = NULL, trusted_until = NULL, session = NULL, session_since = NULL, former_sessions = '{}'
+    WHERE name = its_name AND standing = 'retired';
+    INSERT INTO builder (name, login, memory_class, slots, certificate_serial, host_keys, address)
+    VALUES (its_name, its_login, its_memory_class, its_slots, its_certificate_serial, its_host_keys, its_address)
+    ON CONFLICT (name) DO UPDATE SET
+        memory_class = excluded.memory_class, slots = excluded.slots,
+        certificate_serial = coalesce(excluded.certificate_serial, builder.certificate_serial),
+        host_keys = coalesce(excluded.host_keys, builder.host_keys), address = coalesce(excluded.address, builder.address)
     RETURNING builder_id INTO known;
     DELETE FROM builder_target WHERE builder_id = known AND target_id <> ALL (its_targets);
     INSERT INTO builder_target SELECT known, unnest(its_targets) ON CONFLICT DO NOTHING;
-    -- A target is wanted as long as somebody builds for it.
-    UPDATE target SET wanted = NOT wanted
-    WHERE wanted <> EXISTS (
-        SELECT FROM builder_target JOIN builder USING (builder_id)
-        WHERE builder_target.target_id = target.target_id AND standing <> 'retired');
-    retargets := FOUND;
-    RETURN retargets OR before IS DISTINCT FROM (
-        SELECT row_to_json(builder)::text || coalesce(array_agg(target_id ORDER BY target_id)::text, '')
-        FROM builder LEFT JOIN builder_target USING (builder_id) WHERE name = its_name GROUP BY builder.*);
+    retargets := want_targets();
+    RETURN admitted OR retargets OR before IS DISTINCT FROM told_of_builder(its_name);
 END $_$;
 CREATE FUNCTION public.release_lease(of_lease uuid, why text) RETURNS integer
     LANGUAGE sql SECURITY DEFINER
@@ -603,7 +836,9 @@ BEGIN
         paused := FOUND;
         SELECT array_agg(builder_id) INTO resumed FROM builder WHERE paused AND standing = 'active';
     ELSE
-        UPDATE builder SET standing = 'active', standing_reason = NULL WHERE name = its_name AND standing = 'paused'
+        UPDATE builder
+        SET standing = 'active', standing_reason = NULL, trusted_until = NULL, session = NULL, session_since = NULL, former_sessions = '{}'
+        WHERE name = its_name AND standing IN ('paused', 'quarantined')
         RETURNING ARRAY[builder_id] INTO resumed;
         paused := FOUND;
     END IF;
@@ -611,6 +846,27 @@ BEGIN
     SET faults_usual = faults_now, faults_seen = 0, failures_usual = failures_now, failures_seen = 0, recent_projects = '{}'
     WHERE builder_id = ANY (resumed);
     RETURN paused;
+END $$;
+CREATE FUNCTION public.retire_builder(its_name text, why text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    leaver builder;
+BEGIN
+    UPDATE builder
+    SET standing = 'retired', standing_reason = why, certificate_serial = NULL, trusted_until = NULL,
+        session = NULL, session_since = NULL, former_sessions = '{}'
+    WHERE name = its_name AND standing <> 'retired' RETURNING * INTO leaver;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('ALTER ROLE %I NOLOGIN', leaver.login);
+    PERFORM take_back_leases(leaver.builder_id, its_name || ' was retired: ' || why);
+    PERFORM build_again(lose_wheels_of(leaver.builder_id, '-infinity'), its_name || ' was retired with the wheel: ' || why);
+    UPDATE attempt SET log_size = NULL WHERE builder_id = leaver.builder_id AND log_size IS NOT NULL AND log_stored_at IS NULL;
+    PERFORM want_targets();
+    RETURN true;
 END $$;
 CREATE FUNCTION public.retry_build(its_build bigint, fault public.outcome, larger boolean) RETURNS void
     LANGUAGE plpgsql
@@ -639,11 +895,14 @@ CREATE FUNCTION public.settled(leases uuid[], builds bigint[]) RETURNS TABLE(lea
     SET search_path TO 'public', 'pg_temp'
     AS $$
     SELECT kept.lease_id, kept.build_id
-    FROM unnest(leases, builds) AS kept (lease_id, build_id)
+    FROM my_builder() AS me
+    CROSS JOIN unnest(leases, builds) AS kept (lease_id, build_id)
     LEFT JOIN attempt ON attempt.lease_id = kept.lease_id AND attempt.build_id = kept.build_id
-                     AND attempt.builder_id = (my_builder()).builder_id
+                     AND attempt.builder_id = me.builder_id
     LEFT JOIN wheel ON wheel.attempt_id = attempt.attempt_id
-    WHERE wheel.wheel_id IS NULL OR num_nonnulls(wheel.published_at, wheel.refused_reason, wheel.lost_at) > 0
+    WHERE me.standing <> 'quarantined'
+      AND (wheel.wheel_id IS NULL OR num_nonnulls(wheel.published_at, wheel.refused_reason, wheel.lost_at) > 0)
+      AND (attempt.log_size IS NULL OR attempt.log_stored_at IS NOT NULL)
 $$;
 CREATE FUNCTION public.skip_build(unwanted bigint, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -658,6 +917,45 @@ BEGIN
     PERFORM wake_siblings(unwanted);
     RETURN true;
 END $$;
+CREATE FUNCTION public.suspect_builder(its_name text, what text, quarantine boolean) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    suspect integer;
+BEGIN
+    SELECT builder_id INTO suspect FROM builder WHERE name = its_name;
+    IF NOT FOUND THEN
+        RETURN false;
+    ELSIF quarantine THEN
+        PERFORM quarantine_builder(suspect, what);
+    ELSE
+        PERFORM note_incident(suspect, what);
+    END IF;
+    RETURN true;
+END $$;
+CREATE FUNCTION public.take_back_leases(from_builder integer, why text) RETURNS void
+    LANGUAGE sql
+    AS $$
+    WITH taken AS (
+        UPDATE queue SET lease_id = NULL, builder_id = NULL, expires_at = NULL
+        WHERE builder_id = from_builder AND lease_id IS NOT NULL
+        RETURNING build_id
+    )
+    UPDATE build SET state = 'pending', reason = why FROM taken WHERE taken.build_id = build.build_id
+$$;
+CREATE FUNCTION public.told_of_builder(its_name text) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    SELECT jsonb_build_object(
+        'standing', standing, 'memory_class', memory_class, 'slots', slots, 'address', address,
+        'certificate_serial', certificate_serial::text, 'host_keys', host_keys,
+        'targets', (
+            SELECT coalesce(jsonb_agg(python || '-' || architecture || '-' || os_release ORDER BY target_id), '[]')
+            FROM builder_target JOIN target USING (target_id) WHERE builder_target.builder_id = builder.builder_id))
+    FROM builder WHERE name = its_name
+$$;
 CREATE FUNCTION public.trip_breaker() RETURNS TABLE(builder text, reason text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -746,6 +1044,26 @@ BEGIN
     END IF;
     RETURN wanted;
 END $$;
+CREATE FUNCTION public.want_targets() RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    UPDATE target SET wanted = NOT wanted
+    WHERE wanted <> EXISTS (
+        SELECT FROM builder_target JOIN builder USING (builder_id)
+        WHERE builder_target.target_id = target.target_id AND standing <> 'retired');
+    RETURN FOUND;
+END $$;
+CREATE FUNCTION public.withdraw_twin() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    UPDATE wheel SET withdrawn_at = NEW.withdrawn_at, withdrawn_reason = NEW.withdrawn_reason
+    WHERE twin_of = NEW.wheel_id AND withdrawn_at IS NULL;
+    RETURN NULL;
+END $$;
 CREATE FUNCTION public.withdraw_wheel(its_wheel bigint, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -777,6 +1095,8 @@ CREATE TABLE public.attempt (
     memory_class smallint DEFAULT 0 NOT NULL,
     mechanism text,
     missing text,
+    log_size bigint,
+    log_stored_at timestamp with time zone,
     CONSTRAINT attempt_took_time CHECK ((seconds >= (0)::double precision))
 );
 ALTER TABLE public.attempt ALTER COLUMN attempt_id ADD GENERATED ALWAYS AS IDENTITY (
@@ -862,7 +1182,7 @@ COMMENT ON COLUMN public.queue.priority IS '0: forced by the operator, 1: newest
 CREATE TABLE public.wheel (
     wheel_id bigint NOT NULL,
     build_id bigint NOT NULL,
-    attempt_id bigint NOT NULL,
+    attempt_id bigint,
     filename text NOT NULL,
     sha256 text NOT NULL,
     size bigint NOT NULL,
@@ -874,7 +1194,10 @@ CREATE TABLE public.wheel (
     withdrawn_reason text,
     refused_reason text,
     lost_at timestamp with time zone,
+    twin_of bigint,
     CONSTRAINT only_published_wheels_are_withdrawn CHECK (((withdrawn_at IS NULL) OR (published_at IS NOT NULL))),
+    CONSTRAINT only_twins_have_no_attempt CHECK (((attempt_id IS NULL) = (twin_of IS NOT NULL))),
+    CONSTRAINT twins_are_published CHECK (((twin_of IS NULL) OR (published_at IS NOT NULL))),
     CONSTRAINT wheel_has_one_end CHECK ((num_nonnulls(published_at, refused_reason, lost_at) <= 1)),
     CONSTRAINT wheel_metadata_sha256_check CHECK ((metadata_sha256 ~ '^[0-9a-f]{64}$'::text)),
     CONSTRAINT wheel_sha256_check CHECK ((sha256 ~ '^[0-9a-f]{64}$'::text)),
@@ -890,16 +1213,31 @@ CREATE VIEW public.builder_load AS
     builder.last_seen_at,
     COALESCE(spool.seconds, (0)::real) AS spool_seconds,
     COALESCE(spool.builds, (0)::bigint) AS spool_builds,
-    COALESCE(outbox.wheels, (0)::bigint) AS wheels_waiting
-   FROM ((public.builder
-     LEFT JOIN LATERAL ( SELECT sum(queue.estimate_seconds) AS seconds,
+    COALESCE(outbox.wheels, (0)::bigint) AS wheels_waiting,
+    COALESCE(logs.number, (0)::bigint) AS logs_waiting,
+    COALESCE(outbox.held, (0)::bigint) AS wheels_held
+   FROM (((public.builder
+     LEFT JOIN ( SELECT queue.builder_id,
+            sum(queue.estimate_seconds) AS seconds,
             count(*) AS builds
            FROM public.queue
-          WHERE ((queue.builder_id = builder.builder_id) AND (queue.lease_id IS NOT NULL))) spool ON (true))
-     LEFT JOIN LATERAL ( SELECT count(*) AS wheels
-           FROM (public.wheel
+          WHERE (queue.lease_id IS NOT NULL)
+          GROUP BY queue.builder_id) spool USING (builder_id))
+     LEFT JOIN ( SELECT attempt.builder_id,
+            count(*) FILTER (WHERE trusted.trusted) AS wheels,
+            count(*) FILTER (WHERE (NOT trusted.trusted)) AS held
+           FROM (((public.wheel
              JOIN public.attempt USING (attempt_id))
-          WHERE ((wheel.published_at IS NULL) AND (wheel.refused_reason IS NULL) AND (wheel.lost_at IS NULL) AND (attempt.builder_id = builder.builder_id))) outbox ON (true))
+             JOIN public.builder builder_1 USING (builder_id))
+             CROSS JOIN LATERAL public.is_trusted(builder_1.*, attempt.recorded_at) trusted(trusted))
+          WHERE ((wheel.published_at IS NULL) AND (wheel.refused_reason IS NULL) AND (wheel.lost_at IS NULL))
+          GROUP BY attempt.builder_id) outbox USING (builder_id))
+     LEFT JOIN ( SELECT attempt.builder_id,
+            count(*) AS number
+           FROM (public.attempt
+             JOIN public.builder builder_1 USING (builder_id))
+          WHERE ((attempt.log_size IS NOT NULL) AND (attempt.log_stored_at IS NULL) AND public.is_trusted(builder_1.*, attempt.recorded_at))
+          GROUP BY attempt.builder_id) logs USING (builder_id))
   WHERE (builder.standing <> 'retired'::public.builder_standing);
 CREATE TABLE public.builder_target (
     builder_id integer NOT NULL,
@@ -912,6 +1250,53 @@ CREATE TABLE public.dispatch_pause (
     since timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT one_pause_at_most CHECK (one)
 );
+CREATE TABLE public.incident (
+    incident_id bigint NOT NULL,
+    builder_id integer NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    last_at timestamp with time zone DEFAULT now() NOT NULL,
+    times integer DEFAULT 1 NOT NULL,
+    what text NOT NULL
+);
+ALTER TABLE public.incident ALTER COLUMN incident_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.incident_incident_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE public.lease (
+    lease_id uuid NOT NULL,
+    builder_id integer NOT NULL,
+    leased_at timestamp with time zone DEFAULT now() NOT NULL,
+    builds bigint[]
+);
+CREATE TABLE public.project (
+    project_id integer NOT NULL,
+    name text NOT NULL,
+    serial bigint,
+    etag text,
+    status text DEFAULT 'active'::text NOT NULL,
+    status_reason text,
+    synced_at timestamp with time zone,
+    CONSTRAINT project_name_is_normalized CHECK (((name ~ '^[a-z0-9]([a-z0-9-]*[a-z0-9])?$'::text) AND (name !~ '--'::text))),
+    CONSTRAINT project_status_is_known CHECK ((status = ANY (ARRAY['active'::text, 'archived'::text, 'quarantined'::text, 'deprecated'::text, 'gone'::text])))
+);
+CREATE VIEW public.log_awaiting AS
+ SELECT attempt.attempt_id,
+    attempt.build_id,
+    attempt.project_id,
+    project.name AS project,
+    attempt.builder_id,
+    builder.name AS builder,
+    attempt.lease_id,
+    attempt.log_size AS size,
+    attempt.recorded_at
+   FROM ((public.attempt
+     JOIN public.builder USING (builder_id))
+     JOIN public.project USING (project_id))
+  WHERE ((attempt.log_size IS NOT NULL) AND (attempt.log_stored_at IS NULL) AND public.is_trusted(builder.*, attempt.recorded_at));
 CREATE TABLE public.memory_limit (
     memory_class smallint NOT NULL,
     bytes bigint,
@@ -944,17 +1329,6 @@ CREATE TABLE public.outcome_meaning (
 CREATE TABLE public.page_due (
     project_id integer NOT NULL,
     changes bigint DEFAULT 1 NOT NULL
-);
-CREATE TABLE public.project (
-    project_id integer NOT NULL,
-    name text NOT NULL,
-    serial bigint,
-    etag text,
-    status text DEFAULT 'active'::text NOT NULL,
-    status_reason text,
-    synced_at timestamp with time zone,
-    CONSTRAINT project_name_is_normalized CHECK (((name ~ '^[a-z0-9]([a-z0-9-]*[a-z0-9])?$'::text) AND (name !~ '--'::text))),
-    CONSTRAINT project_status_is_known CHECK ((status = ANY (ARRAY['active'::text, 'archived'::text, 'quarantined'::text, 'deprecated'::text, 'gone'::text])))
 );
 ALTER TABLE public.project ALTER COLUMN project_id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.project_project_id_seq
@@ -1021,6 +1395,22 @@ CREATE TABLE public.upstream_file (
     CONSTRAINT sha256_is_hex CHECK ((sha256 ~ '^[0-9a-f]{64}$'::text)),
     CONSTRAINT usable_file_has_a_release CHECK (((kind = 'refused'::public.file_kind) OR (release_id IS NOT NULL)))
 );
+CREATE VIEW public.wheel_awaiting AS
+ SELECT wheel.wheel_id,
+    wheel.build_id,
+    wheel.attempt_id,
+    wheel.filename,
+    wheel.sha256,
+    wheel.size,
+    attempt.builder_id,
+    builder.name AS builder,
+    attempt.lease_id,
+    attempt.recorded_at
+   FROM (((public.wheel
+     JOIN public.attempt USING (attempt_id))
+     JOIN public.builder USING (builder_id))
+     JOIN public.build ON (((build.build_id = wheel.build_id) AND (build.state = 'built'::public.build_state))))
+  WHERE ((wheel.published_at IS NULL) AND (wheel.refused_reason IS NULL) AND (wheel.lost_at IS NULL) AND public.is_trusted(builder.*, attempt.recorded_at));
 ALTER TABLE public.wheel ALTER COLUMN wheel_id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.wheel_wheel_id_seq
     START WITH 1
@@ -1051,6 +1441,10 @@ ALTER TABLE ONLY public.builder_target
     ADD CONSTRAINT builder_target_pkey PRIMARY KEY (builder_id, target_id);
 ALTER TABLE ONLY public.dispatch_pause
     ADD CONSTRAINT dispatch_pause_pkey PRIMARY KEY (one);
+ALTER TABLE ONLY public.incident
+    ADD CONSTRAINT incident_pkey PRIMARY KEY (incident_id);
+ALTER TABLE ONLY public.lease
+    ADD CONSTRAINT lease_pkey PRIMARY KEY (lease_id);
 ALTER TABLE ONLY public.memory_limit
     ADD CONSTRAINT memory_limit_pkey PRIMARY KEY (memory_class);
 ALTER TABLE ONLY public.operator_instruction
@@ -1087,17 +1481,23 @@ ALTER TABLE ONLY public.wheel
     ADD CONSTRAINT wheel_attempt_id_key UNIQUE (attempt_id);
 ALTER TABLE ONLY public.wheel
     ADD CONSTRAINT wheel_pkey PRIMARY KEY (wheel_id);
+ALTER TABLE ONLY public.wheel
+    ADD CONSTRAINT wheel_twin_of_key UNIQUE (twin_of);
+CREATE INDEX attempt_log_awaiting ON public.attempt USING btree (builder_id) WHERE ((log_size IS NOT NULL) AND (log_stored_at IS NULL));
 CREATE INDEX attempt_project ON public.attempt USING btree (project_id, attempt_id);
 CREATE INDEX attempt_recorded ON public.attempt USING btree (recorded_at);
+CREATE INDEX incident_builder ON public.incident USING btree (builder_id, at);
+CREATE INDEX lease_leased ON public.lease USING btree (leased_at);
 CREATE UNIQUE INDEX published_filename_is_unique ON public.wheel USING btree (filename) WHERE (published_at IS NOT NULL);
 CREATE INDEX queue_builder ON public.queue USING btree (builder_id) WHERE (lease_id IS NOT NULL);
 CREATE INDEX queue_expiry ON public.queue USING btree (expires_at) WHERE (lease_id IS NOT NULL);
 CREATE INDEX queue_leasable ON public.queue USING btree (target_id, memory_class, priority, estimate_seconds DESC, build_id) WHERE ((lease_id IS NULL) AND (waits_for IS NULL) AND (held IS NULL));
 CREATE INDEX queue_waiting ON public.queue USING btree (waits_for) WHERE (waits_for IS NOT NULL);
 CREATE INDEX upstream_file_release ON public.upstream_file USING btree (release_id);
-CREATE INDEX wheel_awaiting ON public.wheel USING btree (build_id) WHERE ((published_at IS NULL) AND (refused_reason IS NULL) AND (lost_at IS NULL));
 CREATE INDEX wheel_build ON public.wheel USING btree (build_id);
+CREATE INDEX wheel_unpublished ON public.wheel USING btree (build_id) WHERE ((published_at IS NULL) AND (refused_reason IS NULL) AND (lost_at IS NULL));
 CREATE TRIGGER build_transition_is_known BEFORE UPDATE OF state ON public.build FOR EACH ROW WHEN ((old.state <> new.state)) EXECUTE FUNCTION public.check_build_transition();
+CREATE TRIGGER twins_are_withdrawn_together AFTER UPDATE OF withdrawn_at ON public.wheel FOR EACH ROW WHEN (((new.withdrawn_at IS NOT NULL) AND (new.twin_of IS NULL))) EXECUTE FUNCTION public.withdraw_twin();
 ALTER TABLE ONLY public.attempt
     ADD CONSTRAINT attempt_build_id_fkey FOREIGN KEY (build_id) REFERENCES public.build(build_id);
 ALTER TABLE ONLY public.attempt
@@ -1112,6 +1512,10 @@ ALTER TABLE ONLY public.builder_target
     ADD CONSTRAINT builder_target_builder_id_fkey FOREIGN KEY (builder_id) REFERENCES public.builder(builder_id);
 ALTER TABLE ONLY public.builder_target
     ADD CONSTRAINT builder_target_target_id_fkey FOREIGN KEY (target_id) REFERENCES public.target(target_id);
+ALTER TABLE ONLY public.incident
+    ADD CONSTRAINT incident_builder_id_fkey FOREIGN KEY (builder_id) REFERENCES public.builder(builder_id);
+ALTER TABLE ONLY public.lease
+    ADD CONSTRAINT lease_builder_id_fkey FOREIGN KEY (builder_id) REFERENCES public.builder(builder_id);
 ALTER TABLE ONLY public.page_due
     ADD CONSTRAINT page_due_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(project_id);
 ALTER TABLE ONLY public.queue
@@ -1132,53 +1536,74 @@ ALTER TABLE ONLY public.wheel
     ADD CONSTRAINT wheel_attempt_id_fkey FOREIGN KEY (attempt_id) REFERENCES public.attempt(attempt_id);
 ALTER TABLE ONLY public.wheel
     ADD CONSTRAINT wheel_build_id_fkey FOREIGN KEY (build_id) REFERENCES public.build(build_id);
+ALTER TABLE ONLY public.wheel
+    ADD CONSTRAINT wheel_twin_of_fkey FOREIGN KEY (twin_of) REFERENCES public.wheel(wheel_id);
 REVOKE USAGE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO piwheels_dispatcher;
 GRANT USAGE ON SCHEMA public TO piwheels_builder;
 GRANT USAGE ON SCHEMA public TO piwheels_publisher;
 GRANT USAGE ON SCHEMA public TO piwheels_reader;
+REVOKE ALL ON FUNCTION public.admit_login(its_login text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.adopt_wheel(its_wheel bigint, published_filename text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.adopt_wheel(its_wheel bigint, published_filename text) TO piwheels_publisher;
+GRANT SELECT ON TABLE public.builder TO piwheels_reader;
+GRANT SELECT ON TABLE public.builder TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.builder TO piwheels_publisher;
+REVOKE ALL ON FUNCTION public.answer_without_lease(me public.builder, of_lease uuid, of_build bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.breaker_limit(usual real, weight real, margin real, several real) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.build_again(builds bigint[], why text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.check_build_transition() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.class_needed(peak bigint, class_before smallint, ran_out boolean, of_target smallint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.distrust_builder(its_name text, since timestamp with time zone, why text, withdraw boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.distrust_builder(its_name text, since timestamp with time zone, why text, withdraw boolean) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.enqueue(wanted_build bigint, its_priority integer, guess_seconds real, leader bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.expected_cost(wanted_build bigint, guess_seconds real, OUT seconds real, OUT memory_class smallint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.failed_builds(its_outcome public.outcome, its_missing text, its_toolchain text, its_target text, its_builder text, its_text text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.failed_builds(its_outcome public.outcome, its_missing text, its_toolchain text, its_target text, its_builder text, its_text text) TO piwheels_dispatcher;
 GRANT ALL ON FUNCTION public.failed_builds(its_outcome public.outcome, its_missing text, its_toolchain text, its_target text, its_builder text, its_text text) TO piwheels_reader;
 REVOKE ALL ON FUNCTION public.failures_limit(usual real, several real) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.failures_of(its_builder integer, since timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.faults_limit(usual real, several real) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.fleet_alarm() FROM PUBLIC;
-REVOKE ALL ON FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval, room boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval, room boolean) TO piwheels_builder;
+REVOKE ALL ON FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval, room boolean, its_session uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval, room boolean, its_session uuid) TO piwheels_builder;
+REVOKE ALL ON FUNCTION public.is_one_host(me public.builder, its_session uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.is_trusted(public.builder, recorded timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.is_trusted(public.builder, recorded timestamp with time zone) TO piwheels_dispatcher;
+GRANT ALL ON FUNCTION public.is_trusted(public.builder, recorded timestamp with time zone) TO piwheels_publisher;
+GRANT ALL ON FUNCTION public.is_trusted(public.builder, recorded timestamp with time zone) TO piwheels_reader;
 REVOKE ALL ON FUNCTION public.largest_class(of_target smallint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.log_stored(its_attempt bigint, its_filename text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.log_stored(its_attempt bigint, its_filename text) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.lose_wheel(its_wheel bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.lose_wheel(its_wheel bigint) TO piwheels_publisher;
+REVOKE ALL ON FUNCTION public.lose_wheels_of(its_builder integer, since timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.may_be_wheel_of(its_build bigint, filename text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.moved(average real, weight real, event boolean, counts boolean) FROM PUBLIC;
-GRANT SELECT ON TABLE public.builder TO piwheels_reader;
-GRANT SELECT ON TABLE public.builder TO piwheels_dispatcher;
-GRANT SELECT ON TABLE public.builder TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.my_builder() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.next_builds(for_builder public.builder, budget_seconds real, most_builds integer, passed_over bigint[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.note_health(its_builder integer, its_priority smallint, its_project integer, its_outcome public.outcome, whose public.blame, again boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.note_incident(its_builder integer, deed text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.page_changed(its_project integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.page_changed(its_project integer) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.page_written(its_project integer, seen_changes bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.page_written(its_project integer, seen_changes bigint) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.pause_dispatch(its_name text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.pause_dispatch(its_name text, why text) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.publish_twin(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.publish_twin(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.publish_wheel(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint, its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.publish_wheel(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint, its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]) TO piwheels_publisher;
+REVOKE ALL ON FUNCTION public.quarantine_builder(its_builder integer, why text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.reclaim_leases(term interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.reclaim_leases(term interval) TO piwheels_dispatcher;
-REVOKE ALL ON FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint, its_mechanism text, its_missing text) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint, its_mechanism text, its_missing text) TO piwheels_builder;
+REVOKE ALL ON FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint, its_mechanism text, its_missing text, its_log_size bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint, its_mechanism text, its_missing text, its_log_size bigint) TO piwheels_builder;
 REVOKE ALL ON FUNCTION public.refuse_wheel(its_wheel bigint, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.refuse_wheel(its_wheel bigint, why text) TO piwheels_publisher;
-REVOKE ALL ON FUNCTION public.register_builder(its_name text, its_memory_class integer, its_slots integer, its_targets smallint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.register_builder(its_name text, its_memory_class integer, its_slots integer, its_targets smallint[], its_certificate_serial numeric, its_host_keys text[], its_address text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.release_lease(of_lease uuid, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.release_lease(of_lease uuid, why text) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.requeue_build(wanted_build bigint, why text, its_priority integer) FROM PUBLIC;
@@ -1187,11 +1612,16 @@ REVOKE ALL ON FUNCTION public.requeue_failures(why text, its_outcome public.outc
 GRANT ALL ON FUNCTION public.requeue_failures(why text, its_outcome public.outcome, its_missing text, its_toolchain text, its_target text, its_builder text, its_text text) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.resume_dispatch(its_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.resume_dispatch(its_name text) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.retire_builder(its_name text, why text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.retry_build(its_build bigint, fault public.outcome, larger boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.settled(leases uuid[], builds bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.settled(leases uuid[], builds bigint[]) TO piwheels_builder;
 REVOKE ALL ON FUNCTION public.skip_build(unwanted bigint, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.skip_build(unwanted bigint, why text) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.suspect_builder(its_name text, what text, quarantine boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.suspect_builder(its_name text, what text, quarantine boolean) TO piwheels_publisher;
+REVOKE ALL ON FUNCTION public.take_back_leases(from_builder integer, why text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.told_of_builder(its_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.trip_breaker() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.trip_breaker() TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.wake_orphans() FROM PUBLIC;
@@ -1199,6 +1629,8 @@ GRANT ALL ON FUNCTION public.wake_orphans() TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.wake_siblings(leader bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.want_build(its_release bigint, its_target smallint, its_priority integer, guess_seconds real, leader bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.want_build(its_release bigint, its_target smallint, its_priority integer, guess_seconds real, leader bigint) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.want_targets() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.withdraw_twin() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.withdraw_wheel(its_wheel bigint, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.withdraw_wheel(its_wheel bigint, why text) TO piwheels_publisher;
 GRANT SELECT ON TABLE public.attempt TO piwheels_reader;
@@ -1231,6 +1663,18 @@ GRANT SELECT ON TABLE public.builder_target TO piwheels_publisher;
 GRANT SELECT ON TABLE public.dispatch_pause TO piwheels_reader;
 GRANT SELECT ON TABLE public.dispatch_pause TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.dispatch_pause TO piwheels_publisher;
+GRANT SELECT ON TABLE public.incident TO piwheels_reader;
+GRANT SELECT ON TABLE public.incident TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.incident TO piwheels_publisher;
+GRANT SELECT ON TABLE public.lease TO piwheels_reader;
+GRANT SELECT ON TABLE public.lease TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.lease TO piwheels_publisher;
+GRANT SELECT ON TABLE public.project TO piwheels_reader;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.project TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.project TO piwheels_publisher;
+GRANT SELECT ON TABLE public.log_awaiting TO piwheels_reader;
+GRANT SELECT ON TABLE public.log_awaiting TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.log_awaiting TO piwheels_publisher;
 GRANT SELECT ON TABLE public.memory_limit TO piwheels_reader;
 GRANT SELECT ON TABLE public.memory_limit TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.memory_limit TO piwheels_publisher;
@@ -1249,9 +1693,6 @@ GRANT SELECT ON TABLE public.outcome_meaning TO piwheels_publisher;
 GRANT SELECT ON TABLE public.page_due TO piwheels_reader;
 GRANT SELECT ON TABLE public.page_due TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.page_due TO piwheels_publisher;
-GRANT SELECT ON TABLE public.project TO piwheels_reader;
-GRANT SELECT,INSERT,UPDATE ON TABLE public.project TO piwheels_dispatcher;
-GRANT SELECT ON TABLE public.project TO piwheels_publisher;
 GRANT SELECT ON TABLE public.release TO piwheels_reader;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.release TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.release TO piwheels_publisher;
@@ -1264,3 +1705,6 @@ GRANT SELECT ON TABLE public.target TO piwheels_publisher;
 GRANT SELECT ON TABLE public.upstream_file TO piwheels_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.upstream_file TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.upstream_file TO piwheels_publisher;
+GRANT SELECT ON TABLE public.wheel_awaiting TO piwheels_reader;
+GRANT SELECT ON TABLE public.wheel_awaiting TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.wheel_awaiting TO piwheels_publisher;

@@ -13,6 +13,8 @@ from piwheels_builder.db.connect import Connection
 from piwheels_builder.queue.plan import BuilderLoad
 
 _queries = aiosql.from_path(Path(__file__).with_name("leasing.sql"), "psycopg2")
+#: Standings that a person ends.
+NOT_SERVED = ("paused", "quarantined")
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,10 @@ def why_stopped(pause: FleetPause | None, loads: Sequence[BuilderLoad]) -> str |
     """Why no builder of the fleet is given work, though some are paused: None where one is, or none is paused."""
     if pause is not None:
         return f"{pause}; `piwheels-builder resume --all` goes on"
-    paused = [f"{load.name} ({load.standing_reason})" for load in loads if load.standing == "paused"]
+    paused = [f"{load.name} ({load.standing_reason})" for load in loads if load.standing in NOT_SERVED]
     if not paused or any(load.standing == "active" for load in loads):
         return None
-    return f"no builder is active, and paused are {', '.join(paused)}; `piwheels-builder resume BUILDER` goes on"
+    return f"no builder is active, and paused or quarantined are {', '.join(paused)}; `piwheels-builder resume BUILDER` goes on"
 
 
 def pause(connection: Connection, builder: str | None, reason: str) -> bool:
@@ -65,5 +67,8 @@ def pause(connection: Connection, builder: str | None, reason: str) -> bool:
 
 
 def resume(connection: Connection, builder: str | None) -> bool:
-    """Hand out work again; the present rates of failure become the history. Returns whether anything was paused."""
+    """Hand out work again; the present rates of failure become the history, and a quarantined builder is believed.
+
+    Returns whether anything was paused.
+    """
     return bool(_queries.resume_dispatch(connection, builder=builder))

@@ -10,7 +10,10 @@ _REPORT = """A table of builds: release, target, outcome, seconds, wheel; and wh
 
 Exit code 2 if a build has failed, 66 if something asked for is not in the catalogue.
 """
-_STATUS = "Every builder with its spool and outbox, and the unfinished builds by what holds them up."
+_STATUS = """Every builder with its spool and outbox, and the unfinished builds by what holds them up.
+
+Then the quarantined builders, with what may be done, and what builders did in the last week that no honest one does.
+"""
 _REQUEUE = """Build again what has failed, is published, skipped or parked. Unfinished builds stay as they are.
 
 With --all, every failed or parked build of the kind that the options name: once the header is installed that they lacked, say.
@@ -22,7 +25,15 @@ It is the list of what to install or to mend; `requeue --all` with the same opti
 _PAUSE = "Hand out no work to a builder, or to anybody. What it has in its spool it still builds."
 _RESUME = """Hand out work again. The present rate of failure becomes the history that the breaker judges by.
 
+A quarantined builder is believed again, and what it built is published.
+
 After `resume --all`, builders that are paused by themselves stay so.
+"""
+
+_DISTRUST = """Believe nothing that a builder said since a moment. It is quarantined and stays so.
+
+What it built since and is not published, and what it said had failed, is built again by others. What is published is listed; with
+--withdraw it leaves its pages.
 """
 
 
@@ -60,6 +71,13 @@ def add_commands(commands: "Subparsers") -> None:
     resume = commands.add_parser("resume", help="hand out work again", description=_RESUME)
     _add_whom(resume)
     resume.set_defaults(run="piwheels_builder.queue.commands:run_resume")
+
+    distrust = commands.add_parser("distrust", help="unsay what a builder said", description=_DISTRUST)
+    distrust.add_argument("builder", metavar="BUILDER")
+    distrust.add_argument("--since", required=True, metavar="TIME", help="with its zone, for example 2026-01-31T12:00Z")
+    distrust.add_argument("--reason", required=True, help="it stands with each build")
+    distrust.add_argument("--withdraw", action="store_true", help="take what is published off its pages")
+    distrust.set_defaults(run="piwheels_builder.queue.trust_commands:run_distrust")
 
 
 def _add_kind(command: argparse.ArgumentParser) -> None:

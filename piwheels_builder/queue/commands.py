@@ -14,7 +14,7 @@ from piwheels_builder.catalogue.explain import explain
 from piwheels_builder.catalogue.policy import Choice, Policy
 from piwheels_builder.db.connect import connected
 from piwheels_builder.errors import BadInput, BuildFailed, UnknownProject
-from piwheels_builder.queue import breaker
+from piwheels_builder.queue import breaker, trust
 from piwheels_builder.queue.failure_commands import run_requeue_all
 from piwheels_builder.queue.leasing import builder_loads, queue_totals
 from piwheels_builder.queue.plan import BuilderLoad
@@ -47,19 +47,27 @@ def run_report(options: argparse.Namespace) -> int:
 def run_status(options: argparse.Namespace) -> int:
     with connected(load_fleet().conninfo("reader")) as connection:
         loads, totals, pause = builder_loads(connection), queue_totals(connection), breaker.fleet_pause(connection)
+        incidents = trust.incidents(connection)
     if options.json:
         told = {"builders": [asdict(load) for load in loads], "queue": asdict(totals), "paused": pause and asdict(pause)}
-        print(json.dumps(told))
+        print(json.dumps({**told, "incidents": [asdict(incident) for incident in incidents]}))
         return 0
     if pause is not None:
         print(pause)
-    table = Table("builder", "standing", "slots", "spool", "wheels waiting")
+    _print_loads(loads)
+    print(", ".join(f"{count} {_WORDS.get(what, what)}" for what, count in asdict(totals).items()))
+    for line in [*(trust.quarantine_line(load) for load in loads if load.standing == "quarantined"), *incidents]:
+        print(line)
+    return 0
+
+
+def _print_loads(loads: Sequence[BuilderLoad]) -> None:
+    table = Table("builder", "standing", "slots", "spool", "wheels waiting", "logs waiting")
     for load in loads:
         spool = f"{load.spool_builds} builds, {load.spool_seconds / 60:.0f} min"
-        table.add_row(load.name, escape(_standing(load)), str(load.slots), spool, str(load.wheels_waiting))
+        waiting = (str(load.wheels_waiting), str(load.logs_waiting))
+        table.add_row(load.name, escape(_standing(load)), str(load.slots), spool, *waiting)
     _print_whole(table)
-    print(", ".join(f"{count} {_WORDS.get(what, what)}" for what, count in asdict(totals).items()))
-    return 0
 
 
 def run_pause(options: argparse.Namespace) -> int:
@@ -78,8 +86,8 @@ def run_resume(options: argparse.Namespace) -> int:
         resumed = breaker.resume(connection, builder)
     print(f"{builder or 'all dispatch'} goes on" if resumed else f"{builder or 'all dispatch'} was not paused")
     for load in loads:
-        if builder is None and load.standing == "paused":
-            print(f"{load.name} stays paused by itself: {load.standing_reason}")
+        if builder is None and load.standing in breaker.NOT_SERVED:
+            print(f"{load.name} stays {load.standing} by itself: {load.standing_reason}")
     return 0
 
 

@@ -6,11 +6,12 @@ so that whoever comes next can go on, and a batch that cannot be delivered is gi
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from piwheels_builder.errors import FleetError
+from piwheels_builder.queue.progress import Progress
 
 Answer = TypeVar("Answer")
 
@@ -37,7 +38,8 @@ class DispatchStopped(FleetError):
 class Leased:
     """What the index host said: a batch for this builder or none, ``totals`` of unfinished builds, its wheels to be published.
 
-    ``paused`` says why this builder is given nothing, ``stopped`` why nobody is.
+    ``paused`` says why this builder is given nothing, ``stopped`` why nobody is; ``built`` and ``failed`` count its attempts since
+    the run began.
     """
 
     batch: Mapping[str, Any] | None
@@ -45,6 +47,8 @@ class Leased:
     wheels_wait: bool
     paused: str | None = None
     stopped: str | None = None
+    built: int = 0
+    failed: int = 0
 
     @property
     def left(self) -> int:
@@ -68,7 +72,10 @@ class Sight:
 
 
 class Stations(Protocol):
-    """The two hosts that an action reaches. Each call may raise Unreachable, and is then made again."""
+    """The two hosts that an action reaches. Each call may raise Unreachable, and is then made again.
+
+    ``publish`` collects this builder's wheels and logs first, and returns how many are settled; ``show`` and ``say`` tell people.
+    """
 
     def held(self) -> list[Mapping[str, Any]]: ...
     def lease(self) -> Leased: ...
@@ -76,13 +83,14 @@ class Stations(Protocol):
     def deliver(self, batch: Mapping[str, Any]) -> None: ...
     def look(self) -> Sight: ...
     def publish(self) -> int: ...
+    def show(self, progress: Progress) -> None: ...
     def say(self, text: str) -> None: ...
 
 
 @dataclass(frozen=True)
 class Patience:
     """In seconds: how long hosts may be away or a builder in trouble, builds to be tried later are waited for, a dead service may
-    take to come back.
+    take to come back; and what lies between two looks or questions.
     """
 
     away: float = 600
@@ -92,6 +100,8 @@ class Patience:
     look: float = 1
     seldom: float = 5
     ask: float = 10
+    #: At least, whatever happened, as long as the builder has work: an index host has one processor for many builders' questions.
+    apart: float = 0
     longest_pause: float = 60
 
 
@@ -111,7 +121,9 @@ class Convergence:
         self._sleep = sleep
         self._most_left = 0
         self._started = clock()
-        self._said = ""
+        self._shown: Progress | None = None
+        self._asked_at = clock()
+        self._published_now = 0
         self.published = 0
         self.leased = 0
 
@@ -126,20 +138,23 @@ class Convergence:
             sight = self._insist(self._stations.look)
             stuck_since = self._check_stuck(sight, stuck_since)
             leased = self._ask()
-            if leased.batch is not None or leased.wheels_wait:
+            if leased.batch is not None or self._published_now:
                 news_at = self._clock()
+            elif leased.wheels_wait:
+                self._check_published(sight, self._clock() - news_at)
             elif self._is_over(leased, sight, self._clock() - news_at):
-                self._report(leased, sight)
+                self._report(leased, sight, over=True)
                 _check_stopped(leased)
                 return leased
             self._watch(leased, sight)
 
     def _ask(self) -> Leased:
+        self._asked_at = self._clock()
         leased = self._insist(self._stations.lease)
         if leased.batch is not None:
             self._deliver(leased.batch)
-        if leased.wheels_wait:
-            self.published += self._insist(self._stations.publish)
+        self._published_now = self._insist(self._stations.publish) if leased.wheels_wait else 0
+        self.published += self._published_now
         self._most_left = max(self._most_left, leased.left)
         return leased
 
@@ -168,7 +183,7 @@ class Convergence:
     def _watch(self, leased: Leased, before: Sight) -> None:
         """Look at the builder until something happened there, or for so long that the index host should be asked again."""
         # What was published a moment ago may have ended or woken other builds.
-        until = self._clock() + (self._patience.look if leased.wheels_wait else self._patience.ask)
+        until = self._clock() + (self._patience.look if self._published_now else self._patience.ask)
         dead_since, pause = None, self._patience.look
         while self._clock() < until:
             self._report(leased, before)
@@ -181,7 +196,8 @@ class Convergence:
                 until = self._clock() + self._patience.ask
             elif sight != before:
                 self._report(leased, sight)
-                return
+                if sight.idle or self._clock() - self._asked_at >= self._patience.apart:
+                    return
 
     def _check_alive(self, sight: Sight, dead_since: float | None) -> float | None:
         if sight.alive:
@@ -194,6 +210,10 @@ class Convergence:
             )
         return dead_since
 
+    def _check_published(self, sight: Sight, quiet_seconds: float) -> None:
+        if sight.idle and quiet_seconds > self._patience.away:
+            raise Unreachable("its wheels or logs wait to be published: `ansible-playbook playbooks/publish.yml` says why none is")
+
     def _check_stuck(self, sight: Sight, stuck_since: float | None) -> float | None:
         if sight.running or sight.trouble is None:
             return None
@@ -203,34 +223,26 @@ class Convergence:
             raise BuilderSilent(f"the builder cannot go on ({sight.trouble}): mend that and run again; nothing is lost")
         return stuck_since
 
-    def _report(self, leased: Leased, sight: Sight) -> None:
-        text = "; ".join(self._progress(leased, sight))
-        if text != self._said:
-            self._said = text
-            self._stations.say(text + self._forecast(leased))
+    def _report(self, leased: Leased, sight: Sight, *, over: bool = False) -> None:
+        progress = Progress(
+            builder="",
+            done=self._most_left - leased.left,
+            most=self._most_left,
+            built=leased.built,
+            failed=leased.failed,
+            running=sight.running,
+            spool=sight.spool,
+            notes=tuple(_notes(leased, sight)),
+            over=over,
+        )
+        # The forecast changes all the time, and is no news.
+        if progress != self._shown:
+            self._shown = progress
+            self._stations.show(replace(progress, seconds_left=self._seconds_left(leased)))
 
-    def _progress(self, leased: Leased, sight: Sight) -> Iterator[str]:
-        yield f"{self._most_left - leased.left} of {self._most_left} done" if self._most_left else "nothing to build"
-        if sight.running:
-            yield "building " + ", ".join(sight.running)
-        if sight.spool:
-            yield f"{sight.spool} in its spool"
-        if leased.totals["held"]:
-            yield f"{leased.totals['held']} parked"
-        if leased.totals["delayed"]:
-            yield f"{leased.totals['delayed']} to be tried again later"
-        if leased.totals["too_large"]:
-            yield f"{leased.totals['too_large']} need a larger builder"
-        if leased.paused:
-            yield f"paused: {leased.paused}"
-        if sight.trouble:
-            yield sight.trouble
-
-    def _forecast(self, leased: Leased) -> str:
+    def _seconds_left(self, leased: Leased) -> float | None:
         done = self._most_left - leased.left
-        if not done or not leased.left:
-            return ""
-        return f"; about {_rounded((self._clock() - self._started) / done * leased.left)} left"
+        return (self._clock() - self._started) / done * leased.left if done and leased.left else None
 
     def _insist(self, call: Callable[[], Answer]) -> Answer:
         """Call again while the host is away, with pauses that grow, for as long as patience lasts. Raises Unreachable."""
@@ -246,14 +258,20 @@ class Convergence:
             pause = min(2 * pause, self._patience.longest_pause)
 
 
+def _notes(leased: Leased, sight: Sight) -> Iterator[str]:
+    if leased.totals["held"]:
+        yield f"{leased.totals['held']} parked"
+    if leased.totals["delayed"]:
+        yield f"{leased.totals['delayed']} to be tried again later"
+    if leased.totals["too_large"]:
+        yield f"{leased.totals['too_large']} need a larger builder"
+    if leased.paused:
+        yield f"paused: {leased.paused}"
+    if sight.trouble:
+        yield sight.trouble
+
+
 def _check_stopped(leased: Leased) -> None:
     unfinished = leased.left - leased.totals["held"]
     if leased.stopped and unfinished:
         raise DispatchStopped(f"{unfinished} builds are left: {leased.stopped}")
-
-
-def _rounded(seconds: float) -> str:
-    # A forecast of many hours is not one of seconds, and a line is said only when it changes.
-    if seconds < 60:
-        return f"{10 * round(seconds / 10 + 0.5)} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

@@ -96,6 +96,17 @@ def queue_totals(connection: Connection) -> QueueTotals:
     return QueueTotals(*_queries.queue_totals(connection))
 
 
+def clock(connection: Connection) -> str:
+    """The database's time, as ISO 8601."""
+    return str(_queries.clock(connection).isoformat())
+
+
+def tally(connection: Connection, builders: Sequence[str], since: str) -> dict[str, dict[str, int]]:
+    """What these builders' attempts came to since then (ISO 8601), by name; infrastructure faults are neither built nor failed."""
+    rows = _queries.tally(connection, builders=list(builders), since=since)
+    return {builder: {"built": built, "failed": failed} for builder, built, failed in rows}
+
+
 def _lease(connection: Connection, builder: str, seconds: float, term: timedelta) -> list[dict[str, Any]]:
     with _queries.lease_batch_cursor(connection, builder=builder, seconds=seconds, builds=MOST_BUILDS, term=term) as cursor:
         return _named(cursor)

@@ -1,13 +1,15 @@
 -- name: builder_loads()
 -- Every builder with what waits in its spool and outbox.
-SELECT name, standing, slots, spool_seconds, spool_builds, wheels_waiting, has_room, standing_reason FROM builder_load ORDER BY name;
+SELECT name, standing, slots, spool_seconds, spool_builds, wheels_waiting, has_room, standing_reason, logs_waiting, wheels_held
+FROM builder_load ORDER BY name;
 
 -- name: leasable_seconds(most)$
--- Estimated work that could be leased now, counted no further than batches can use it: the queue may hold millions.
+-- Estimated work that could be leased now, counted no further than batches can use it: the queue may hold millions. What is queued for
+-- a target whose last builder has left is nobody's work.
 SELECT coalesce(sum(estimate_seconds), 0)::float
 FROM (
-    SELECT estimate_seconds FROM queue
-    WHERE lease_id IS NULL AND waits_for IS NULL AND held IS NULL AND not_before <= now()
+    SELECT estimate_seconds FROM queue JOIN target USING (target_id)
+    WHERE lease_id IS NULL AND waits_for IS NULL AND held IS NULL AND not_before <= now() AND wanted
     LIMIT :most
 ) AS head;
 
@@ -50,22 +52,25 @@ SELECT wake_orphans();
 
 -- name: queue_totals()^
 -- What is unfinished, by what holds it up. Counts the queue, which is small, never the history. too_large is what no active builder
--- of its target has the memory for, while another of them has one.
+-- of its target has the memory for, while another of them has one. What is queued for a target whose last builder has left counts again
+-- when it has one; wheels of a quarantined builder are not on their way.
 SELECT count(*) FILTER (WHERE free AND NOT too_large AND not_before <= now()) AS leasable,
        count(*) FILTER (WHERE lease_id IS NOT NULL) AS leased,
        count(*) FILTER (WHERE waits_for IS NOT NULL) AS waiting,
        count(*) FILTER (WHERE held IS NOT NULL) AS held,
        count(*) FILTER (WHERE free AND NOT too_large AND not_before > now()) AS delayed,
        count(*) FILTER (WHERE free AND too_large) AS too_large,
-       (SELECT count(*) FROM wheel WHERE published_at IS NULL AND refused_reason IS NULL AND lost_at IS NULL) AS unpublished
+       (SELECT count(*) FROM wheel_awaiting) AS unpublished
 FROM queue
+JOIN target USING (target_id)
 LEFT JOIN (
     SELECT target_id, max(builder.memory_class) AS largest
     FROM builder_target JOIN builder USING (builder_id) WHERE standing = 'active' GROUP BY target_id
 ) AS active USING (target_id)
 CROSS JOIN LATERAL (
     SELECT lease_id IS NULL AND held IS NULL AND waits_for IS NULL AS free, coalesce(queue.memory_class > largest, false) AS too_large
-) AS row;
+) AS row
+WHERE wanted OR lease_id IS NOT NULL;
 
 -- name: trip_breaker()
 -- Pause what has left its history; what was paused now (no name is everything), and why.
@@ -80,5 +85,18 @@ SELECT reason, by_whom, to_char(since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "U
 SELECT pause_dispatch(:builder, :reason);
 
 -- name: resume_dispatch(builder)$
--- Hand out work again to a builder, or to all (null). False where nothing was paused.
+-- Hand out work again to a builder, which is believed again too, or to all (null). False where nothing was paused.
 SELECT resume_dispatch(:builder);
+
+-- name: clock()$
+-- The database's time.
+SELECT now();
+
+-- name: tally(builders, since)
+-- How many attempts of these builders built and failed since a moment.
+SELECT builder.name, count(*) FILTER (WHERE blame = 'none'), count(*) FILTER (WHERE blame IN ('release', 'memory'))
+FROM attempt
+JOIN builder USING (builder_id)
+JOIN outcome_meaning USING (outcome)
+WHERE builder.name = ANY (:builders) AND attempt.recorded_at >= :since::timestamptz
+GROUP BY builder.name;

@@ -7,6 +7,15 @@ SELECT target_id FROM target WHERE python = :python AND architecture = :architec
 INSERT INTO target (python, architecture, os_release, abi_order) VALUES (:python, :architecture, :os_release, :abi_order)
 RETURNING target_id;
 
--- name: register_builder(name, memory_class, slots, target_ids)$
--- Make a builder known, with its login role. True where that changed anything.
-SELECT register_builder(:name, :memory_class, :slots, :target_ids::smallint[]);
+-- name: register_builder(name, memory_class, slots, target_ids, certificate_serial, host_keys, address)$
+-- Make a builder known, with its login role; null leaves what is known. True where that changed anything.
+SELECT register_builder(
+    :name, :memory_class, :slots, :target_ids::smallint[], :certificate_serial::numeric, :host_keys::text[], :address::text);
+
+-- name: retire_builder(name, reason)$
+-- Take a builder out of the fleet. False where it was not in it.
+SELECT retire_builder(:name, :reason);
+
+-- name: told_of_builder(name)$
+-- What the fleet's owner has said of a builder, or null.
+SELECT told_of_builder(:name);

@@ -21,6 +21,14 @@ class BuilderLoad:
     wheels_waiting: int
     has_room: bool = True
     standing_reason: str | None = None
+    logs_waiting: int = 0
+    #: Wheels that are not published since their builder is quarantined.
+    wheels_held: int = 0
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether wheels or logs of it wait to be collected."""
+        return bool(self.wheels_waiting or self.logs_waiting)
 
     @property
     def is_served(self) -> bool:

@@ -13,7 +13,8 @@ LEFT JOIN LATERAL (
 ) AS last ON true
 LEFT JOIN LATERAL (
     SELECT filename FROM wheel
-    WHERE wheel.build_id = build.build_id AND published_at IS NOT NULL AND withdrawn_at IS NULL ORDER BY wheel_id DESC LIMIT 1
+    WHERE wheel.build_id = build.build_id AND published_at IS NOT NULL AND withdrawn_at IS NULL AND twin_of IS NULL
+    ORDER BY wheel_id DESC LIMIT 1
 ) AS made ON true
 WHERE project.name = ANY (:projects)
 ORDER BY project.name, release.newest_first, os_release.age, target.abi_order, target.architecture;

@@ -147,7 +147,7 @@ def test_another_builders_result_and_another_leases_result_are_refused(fleet: Fl
     build_id = fleet.want("demo")
     batch = fleet.lease("pi1")
     assert batch is not None
-    assert fleet.record("thief", batch.lease_id, build_id) == "lease lost"
+    assert fleet.record("thief", batch.lease_id, build_id) == "refused"
     assert fleet.record("pi1", uuid4(), build_id) == "lease lost"
     assert fleet.state(build_id) == "leased"
 

@@ -85,7 +85,7 @@ def test_status(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
     fleet.lease("pi1", spool_seconds=500)
     assert main(["status"]) == 0
     printed = capsys.readouterr().out
-    assert lines(printed)["pi1"] == ["active", "1", "1 builds, 10 min", "0"]
+    assert lines(printed)["pi1"] == ["active", "1", "1 builds, 10 min", "0", "0"]
     assert "1 leasable, 1 leased" in printed
     main(["status", "--json"])
     assert json.loads(capsys.readouterr().out)["queue"]["leased"] == 1

@@ -1,6 +1,7 @@
 """The module version_batch: leases for the hungry, gives back, and says what it would do without doing it."""
 
 from piwheels_builder.queue.batch import Batch
+from piwheels_builder.states import Outcome
 from tests.support.fleet import Fleet
 from tests.support.modules import run_module
 
@@ -92,3 +93,18 @@ def test_bad_arguments_are_named(fleet: Fleet) -> None:
 def test_a_role_without_the_right_is_refused(fleet: Fleet) -> None:
     refused = run_module("version_batch", {"database": fleet.database.conninfo("piwheels_reader")})
     assert "permission denied" in str(refused["msg"])
+
+
+def test_whoever_has_a_log_waiting_is_waiting_and_a_quarantined_builder_is_not(fleet: Fleet) -> None:
+    build_id = fleet.want("demo")
+    lease_id = version_batch(fleet)["batches"]["pi1"]["lease_id"]  # type: ignore[index]
+    fleet.record("pi1", lease_id, build_id, Outcome.BUILD_ERROR, log_size=100)
+    assert version_batch(fleet, state="counted")["waiting"] == ["pi1"]
+    fleet.ask("SELECT suspect_builder('pi1', 'its log changed', true)")
+    fleet.want("next")
+    counted = version_batch(fleet, state="counted")
+    assert (counted["waiting"], counted["hungry"], counted["paused"]) == ([], [], {"pi1": "its log changed"})
+    assert "quarantined are pi1 (its log changed)" in str(counted["stopped"])
+    fleet.ask("SELECT resume_dispatch('pi1')")
+    fleet.ask("SELECT log_stored(attempt_id, 'log') FROM log_awaiting")
+    assert version_batch(fleet, state="counted")["waiting"] == []

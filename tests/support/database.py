@@ -16,13 +16,21 @@ from psycopg2.sql import SQL, Identifier
 from piwheels_builder.db.connect import connected
 from piwheels_builder.db.embedded import EmbeddedDatabase, create_roles_and_database, running
 from piwheels_builder.db.migrate import migrate
+from tests.support.debian_database import debian_server
 
 _numbers = count(1)
 
 
 @contextmanager
 def embedded_server() -> Iterator[EmbeddedDatabase]:
-    """A server whose database ``template`` is migrated. Its directory is short, since socket paths must be."""
+    """A server whose database ``template`` is migrated. Its directory is short, since socket paths must be.
+
+    With TEST_POSTGRESQL=15 in the environment it is Debian's server of that version, for running any test on it.
+    """
+    if version := os.environ.get("TEST_POSTGRESQL"):
+        with debian_server(int(version)) as database:
+            yield database
+        return
     place = Path(tempfile.mkdtemp(prefix="fleet-db-", dir="/tmp"))
     # As root the server runs as another user, who has to get there.
     place.chmod(0o755)

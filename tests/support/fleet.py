@@ -65,22 +65,37 @@ class Fleet:
         return lease_rows or []
 
     def record(
-        self, builder: str, lease_id: UUID | str, build_id: int, outcome: Outcome = Outcome.BUILT, wheel: str | None = None
+        self,
+        builder: str,
+        lease_id: UUID | str,
+        build_id: int,
+        outcome: Outcome = Outcome.BUILT,
+        wheel: str | None = None,
+        *,
+        log_size: int | None = None,
     ) -> str:
         """What the database answers to a result."""
         if outcome is Outcome.BUILT and wheel is None:
-            wheel = f"demo{build_id}-1.0-py3-none-any.whl"
+            wheel = self.wheel_of(build_id)
         ((verdict,),) = self.ask(
-            "SELECT record_attempt(%s, %s, %s, now(), 1.5, NULL, 'the error', 'the log', 'gcc', %s, %s, %s)",
+            "SELECT record_attempt(%s, %s, %s, now(), 1.5, NULL, 'the error', 'the log', 'gcc', %s, %s, %s, NULL, NULL, %s)",
             lease_id,
             build_id,
             outcome,
             wheel,
             "a" * 64 if wheel else None,
             1000 if wheel else None,
+            log_size,
             role=f"builder_{builder}",
         )
         return str(verdict)
+
+    def wheel_of(self, build_id: int) -> str:
+        """What a wheel of this build may be called."""
+        named = self.ask(
+            "SELECT name FROM build JOIN release USING (release_id) JOIN project USING (project_id) WHERE build_id = %s", build_id
+        )
+        return f"{named[0][0].replace('-', '_') if named else 'demo'}-1.0-py3-none-any.whl"
 
     def heartbeat(self, builder: str, begun: list[int]) -> None:
         """The builder holds everything it was leased, and has begun some of it."""

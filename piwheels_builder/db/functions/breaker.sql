@@ -146,8 +146,9 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- Hand out work again, to a paused builder, or after everything was paused. The present rates become the history: whoever resumes has
--- looked, and either mended the cause or finds the rates right. False where nothing was paused.
+-- Hand out work again, to a paused or quarantined builder, or after everything was paused. The present rates become the history:
+-- whoever resumes has looked, and either mended the cause or finds the rates right. A quarantined builder is believed again, and which
+-- of two hosts it is, is seen anew. False where nothing was paused.
 CREATE OR REPLACE FUNCTION resume_dispatch(its_name text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
@@ -159,7 +160,9 @@ BEGIN
         paused := FOUND;
         SELECT array_agg(builder_id) INTO resumed FROM builder WHERE paused AND standing = 'active';
     ELSE
-        UPDATE builder SET standing = 'active', standing_reason = NULL WHERE name = its_name AND standing = 'paused'
+        UPDATE builder
+        SET standing = 'active', standing_reason = NULL, trusted_until = NULL, session = NULL, session_since = NULL, former_sessions = '{}'
+        WHERE name = its_name AND standing IN ('paused', 'quarantined')
         RETURNING ARRAY[builder_id] INTO resumed;
         paused := FOUND;
     END IF;

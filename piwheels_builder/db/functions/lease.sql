@@ -30,7 +30,7 @@ $$;
 -- Lease builds worth about budget_seconds to one builder, at most most_builds of them, for term. At least one where any fits. The
 -- rows are everything a builder needs to know; the same lease id stands on all of them. Several callers at once never get
 -- the same build: what another one holds at this moment is passed over, and so is a release whose sdist is gone. Nothing while the
--- builder or all dispatch is paused, or the builder has no room.
+-- builder or all dispatch is paused, the builder is quarantined or has no room.
 CREATE OR REPLACE FUNCTION lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval)
 RETURNS TABLE (
     lease_id uuid, build_id bigint, expires_at timestamptz, estimate_seconds real,
@@ -43,6 +43,7 @@ DECLARE
     me          builder;
     new_id      uuid := gen_random_uuid();
     chosen      bigint[];
+    taken       bigint[];
     passed_over bigint[] := '{}';
 BEGIN
     SELECT * INTO me FROM builder WHERE name = to_builder;
@@ -54,16 +55,23 @@ BEGIN
     LOOP
         chosen := next_builds(me, budget_seconds, most_builds, passed_over);
         EXIT WHEN chosen IS NULL;
-        UPDATE queue SET lease_id = new_id, builder_id = me.builder_id, expires_at = now() + term
-        WHERE queue.build_id IN (
-            SELECT free.build_id FROM queue AS free JOIN build USING (build_id)
-            -- Asked again, since it may have been leased and come back since it was chosen. Upstream may have dropped its sdist.
-            WHERE free.build_id = ANY (chosen) AND free.lease_id IS NULL AND free.held IS NULL AND free.not_before <= now()
-              AND EXISTS (SELECT FROM upstream_file WHERE upstream_file.release_id = build.release_id AND kind = 'sdist')
-            FOR UPDATE OF free SKIP LOCKED);
-        EXIT WHEN FOUND;
+        WITH leased AS (
+            UPDATE queue SET lease_id = new_id, builder_id = me.builder_id, expires_at = now() + term
+            WHERE queue.build_id IN (
+                SELECT free.build_id FROM queue AS free JOIN build USING (build_id)
+                -- Asked again, since it may have been leased and come back since it was chosen. Upstream may have dropped its sdist.
+                WHERE free.build_id = ANY (chosen) AND free.lease_id IS NULL AND free.held IS NULL AND free.not_before <= now()
+                  AND EXISTS (SELECT FROM upstream_file WHERE upstream_file.release_id = build.release_id AND kind = 'sdist')
+                FOR UPDATE OF free SKIP LOCKED)
+            RETURNING queue.build_id
+        )
+        SELECT array_agg(build_id) INTO taken FROM leased;
+        EXIT WHEN taken IS NOT NULL;
         passed_over := passed_over || chosen;
     END LOOP;
+    IF taken IS NOT NULL THEN
+        INSERT INTO lease (lease_id, builder_id, builds) VALUES (new_id, me.builder_id, taken);
+    END IF;
     UPDATE build SET state = 'leased', reason = 'leased to ' || me.name
     FROM queue WHERE queue.build_id = ANY (chosen) AND queue.lease_id = new_id AND build.build_id = queue.build_id;
     RETURN QUERY
@@ -98,9 +106,11 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 $$;
 
 -- Take back leases that expired: by this clock alone, and never within one term of a database start, so that builders have had
--- the time to say that they live.
+-- the time to say that they live. What is told of leases and incidents is forgotten after sixty days.
 CREATE OR REPLACE FUNCTION reclaim_leases(term interval) RETURNS integer
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    DELETE FROM lease WHERE leased_at < now() - interval '60 days';
+    DELETE FROM incident WHERE last_at < now() - interval '60 days';
     WITH reclaimed AS (
         UPDATE queue SET lease_id = NULL, builder_id = NULL, expires_at = NULL
         WHERE lease_id IS NOT NULL AND expires_at < now() AND pg_postmaster_start_time() < now() - term

@@ -1,6 +1,6 @@
 -- A verified wheel is in the tree: serve it from now on, under the filename, hash and size given (a build tag changes all three).
 -- served are the targets, besides its own, that it serves as well: their waiting builds end here, the others start. False where
--- somebody published or refused it meanwhile.
+-- somebody published or refused it meanwhile, or its builder was quarantined.
 CREATE OR REPLACE FUNCTION publish_wheel(
     its_wheel bigint, its_filename text, its_sha256 text, its_size bigint,
     its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]
@@ -14,6 +14,7 @@ BEGIN
     SET published_at = now(), filename = its_filename, sha256 = its_sha256, size = its_size,
         requires_python = its_requires_python, metadata_sha256 = its_metadata_sha256, glibc_floor = its_glibc_floor
     WHERE wheel_id = its_wheel AND published_at IS NULL AND refused_reason IS NULL AND lost_at IS NULL
+      AND EXISTS (SELECT FROM wheel_awaiting WHERE wheel_id = its_wheel)
     RETURNING * INTO mine;
     IF NOT FOUND THEN
         RETURN false;
@@ -34,7 +35,7 @@ BEGIN
 END $$;
 
 -- This wheel is, byte for byte, one that is published already: its build is, too. The row goes, since a published filename has one
--- wheel; the attempt stays. False where somebody published or refused it meanwhile.
+-- wheel; the attempt stays. False as with publish_wheel.
 CREATE OR REPLACE FUNCTION adopt_wheel(its_wheel bigint, published_filename text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
@@ -42,6 +43,7 @@ DECLARE
 BEGIN
     DELETE FROM wheel
     WHERE wheel_id = its_wheel AND published_at IS NULL AND refused_reason IS NULL AND lost_at IS NULL
+      AND EXISTS (SELECT FROM wheel_awaiting WHERE wheel_id = its_wheel)
     RETURNING build_id INTO its_build;
     IF NOT FOUND THEN
         RETURN false;
