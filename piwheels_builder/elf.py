@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
+from piwheels_builder.arm import ArmFacts, read_arm
+
 if TYPE_CHECKING:
     from elftools.elf.elffile import ELFFile
 
@@ -29,16 +31,28 @@ class BadElf(Exception):
 
 @dataclass(frozen=True)
 class ElfFacts:
-    """``glibc`` is the oldest one it runs with, None if it needs none. ``loadable``: a library or program for Linux."""
+    """``glibc`` is the oldest one it runs with, None if it needs none. ``loadable``: a library or program for Linux.
+
+    ``headers``: how many sections and segments it lists. ``arm``: what a 32-bit ARM file says of its processor; None for every
+    other, and for firmware that says it in no known way.
+    """
 
     machine: str
     bits: int
     little_endian: bool
     loadable: bool
+    headers: int
     glibc: tuple[int, int] | None
+    arm: ArmFacts | None = None
 
-    def runs_on(self, architecture: str) -> bool:
-        return (self.machine, self.bits, self.little_endian) == _MACHINES[architecture]
+    def beyond(self, architecture: str) -> str | None:
+        """Why it does not run on every machine of an architecture, as the rest of a sentence; None if it does."""
+        if (self.machine, self.bits, self.little_endian) != _MACHINES[architecture]:
+            order = "" if self.little_endian else ", big-endian"
+            return f"is for {self.machine}, {self.bits} bits{order}"
+        if architecture not in ("armv6l", "armv7l"):
+            return None
+        return self.arm.beyond(architecture) if self.arm else "has attributes that no linker writes"
 
 
 def read_elf(file: IO[bytes]) -> ElfFacts:
@@ -59,13 +73,27 @@ def _read(elf: "ELFFile") -> ElfFacts:
         raise BadElf("more headers than any linker makes")
     # Firmware for a chip is ELF too, but nothing that Linux could load.
     kinds = {elf["e_type"]} | {elf._get_segment_header(number)["p_type"] for number in range(elf.num_segments())}
+    loadable = not kinds.isdisjoint({"ET_DYN", "PT_DYNAMIC", "PT_INTERP"})
     return ElfFacts(
         machine=str(elf["e_machine"]),
         bits=elf.elfclass,
         little_endian=elf.little_endian,
-        loadable=not kinds.isdisjoint({"ET_DYN", "PT_DYNAMIC", "PT_INTERP"}),
+        loadable=loadable,
+        headers=elf.num_sections() + elf.num_segments(),
         glibc=_needed_glibc(elf, dynamic="PT_DYNAMIC" in kinds),
+        arm=_arm_facts(elf, loadable=loadable),
     )
+
+
+def _arm_facts(elf: "ELFFile", *, loadable: bool) -> ArmFacts | None:
+    if (elf["e_machine"], elf.elfclass, elf.little_endian) != _MACHINES["armv7l"]:
+        return None
+    try:
+        return read_arm(elf)
+    except ValueError:
+        if loadable:
+            raise
+        return None
 
 
 def _needed_glibc(elf: "ELFFile", *, dynamic: bool) -> tuple[int, int] | None:

@@ -7,10 +7,8 @@ Binary distribution format, PEP 427, 425, 440, 600.
 import hashlib
 import os
 import re
-import shutil
-import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from email.parser import BytesParser
 from math import prod
@@ -21,7 +19,8 @@ from packaging.tags import Tag, parse_tag
 from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from piwheels_builder.elf import MAGIC, BadElf, ElfFacts, read_elf
+from piwheels_builder.elf import BadElf, ElfFacts
+from piwheels_builder.elf_files import elf_files
 from piwheels_builder.errors import WheelRejected
 from piwheels_builder.targets import ARCHITECTURES, Target
 from piwheels_builder.zips import BadZip, open_zip
@@ -31,14 +30,15 @@ LARGEST = 2 * 2**30
 _LARGEST_METADATA = 8 * 2**20
 #: A wheel's name may hold sets of tags (PEP 425); their product is bounded before anyone multiplies it out.
 _MOST_TAGS = 500
-_IN_MEMORY = 8 * 2**20
-_CHUNK = 2**20
 _MANYLINUX_NAMES = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
 
 
 @dataclass(frozen=True)
 class InspectedWheel:
-    """A whole wheel. ``sha256`` are hex, ``size`` bytes; ``glibc_floor`` like "2.17", None where nothing in it needs a glibc."""
+    """A whole wheel. ``sha256`` are hex, ``size`` bytes; ``glibc_floor`` like "2.17", None where nothing in it needs a glibc.
+
+    ``beyond_armv6``: why what it holds for 32-bit ARM would not run on a Pi 1 or Zero; None if it would, or there is nothing.
+    """
 
     filename: str
     project: NormalizedName
@@ -50,6 +50,7 @@ class InspectedWheel:
     metadata_sha256: str
     requires_python: str | None
     glibc_floor: str | None
+    beyond_armv6: str | None
 
 
 def check_wheel(path: Path, project: str, version: str, target: Target) -> InspectedWheel:
@@ -94,6 +95,7 @@ def inspect_wheel(path: Path) -> InspectedWheel:
         metadata_sha256=hashlib.sha256(content.metadata).hexdigest(),
         requires_python=_header(content.metadata, "Requires-Python"),
         glibc_floor=_floor_text(content.elfs),
+        beyond_armv6=content.beyond_armv6,
     )
 
 
@@ -104,6 +106,7 @@ class _Content:
     metadata: bytes
     wheel: bytes
     elfs: tuple[tuple[str, ElfFacts], ...]
+    beyond_armv6: str | None
 
 
 def _parse_filename(filename: str) -> tuple[NormalizedName, Version, frozenset[Tag]]:
@@ -139,7 +142,9 @@ def _read_content(archive: zipfile.ZipFile, filename: str) -> _Content:
         raise WheelRejected(f"{filename}: {'; '.join(error.issues[:3])}"[:300]) from error
     metadata = _read_member(archive, f"{source.dist_info_dir}/METADATA")
     wheel = _read_member(archive, f"{source.dist_info_dir}/WHEEL")
-    return _Content(metadata, wheel, tuple(_loadable_elfs(archive)))
+    files = tuple(elf_files(archive))
+    loadable = tuple((name, elf) for name, elf in files if elf and elf.loadable)
+    return _Content(metadata, wheel, loadable, _beyond_armv6(files))
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -152,19 +157,17 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     return archive.read(name)
 
 
-def _loadable_elfs(archive: zipfile.ZipFile) -> Iterator[tuple[str, ElfFacts]]:
-    for member in archive.infolist():
-        with archive.open(member) as content:
-            start = content.read(len(MAGIC))
-            if start != MAGIC:
-                continue
-            # A member can't be read backwards cheaply, and pyelftools goes back and forth.
-            with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
-                copy.write(start)
-                shutil.copyfileobj(content, copy, _CHUNK)
-                facts = read_elf(copy)
-        if facts.loadable:
-            yield member.filename, facts
+def _beyond_armv6(files: Iterable[tuple[str, ElfFacts | None]]) -> str | None:
+    """Why what is compiled for 32-bit ARM does not run on a Pi 1 or Zero. Of other machines' files, those that Linux loads are
+    refused by the wheel's tags, and firmware is data.
+    """
+    for name, elf in files:
+        if elf is None:
+            return f"{name!a} holds objects that nobody could look into"
+        why = elf.beyond("armv6l") if elf.machine == "EM_ARM" else None
+        if why:
+            return f"{name!a} {why}"
+    return None
 
 
 def _check_metadata(content: _Content, filename: str, project: NormalizedName, version: Version) -> None:
@@ -205,8 +208,8 @@ def _check_elf(filename: str, name: str, elf: ElfFacts, platform: str) -> None:
     architecture = next((known for known in ARCHITECTURES if platform.endswith(f"_{known}")), None)
     if architecture is None:
         raise WheelRejected(f"{filename} is tagged {platform} and holds compiled code: {name!a}")
-    if not elf.runs_on(architecture):
-        raise WheelRejected(f"{filename} is tagged {platform}, but {name!a} is for {elf.machine}, {elf.bits} bits")
+    if why := elf.beyond(architecture):
+        raise WheelRejected(f"{filename} is tagged {platform}, but {name!a} {why}")
     floor = _manylinux_level(platform)
     if floor and elf.glibc and elf.glibc > floor:
         raise WheelRejected(f"{filename} is tagged {platform}, but {name!a} needs glibc {'.'.join(map(str, elf.glibc))}")

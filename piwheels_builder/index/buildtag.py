@@ -1,4 +1,7 @@
-"""Build tags (PEP 427): how a wheel gets a filename that nobody has, since a published one never changes its bytes."""
+"""Wheels under other tags (PEP 427): a build tag where a name is taken, since a published one never changes its bytes; a platform.
+
+Made by the ``wheel`` package, which writes WHEEL and RECORD anew; deterministic.
+"""
 
 import os
 import subprocess
@@ -18,16 +21,22 @@ _EPOCH = "315532800"
 def retagged(wheel: Path) -> Iterator[Path]:
     """The wheel with one build tag after the other, counted up from its own, each beside it and made when asked for.
 
-    Made by the ``wheel`` package, which writes WHEEL and RECORD anew; deterministic. Raises WheelRejected where it cannot.
+    Raises WheelRejected where it cannot have one.
     """
     build = parse_wheel_filename(wheel.name)[2]
     for number in count(build[0] + 1 if build else 1):
-        yield _retag(wheel, number)
+        yield _tagged(wheel, "build", str(number))
 
 
-def _retag(wheel: Path, number: int) -> Path:
+def for_platform(wheel: Path, platform: str) -> Path:
+    """The wheel with another platform in its tags, beside it. Raises WheelRejected where it cannot have it."""
+    return _tagged(wheel, "platform", platform)
+
+
+def _tagged(wheel: Path, kind: str, value: str) -> Path:
+    option = {"build": "--build", "platform": "--platform-tag"}[kind]
     done = subprocess.run(
-        [sys.executable, "-m", "wheel", "tags", "--build", str(number), wheel.name],
+        [sys.executable, "-m", "wheel", "tags", option, value, wheel.name],
         cwd=wheel.parent,
         env={**os.environ, "SOURCE_DATE_EPOCH": _EPOCH},
         stdin=subprocess.DEVNULL,
@@ -37,5 +46,5 @@ def _retag(wheel: Path, number: int) -> Path:
     )
     if done.returncode != 0:
         why = next(iter(done.stderr.strip().splitlines()[-1:]), "no reason given")
-        raise WheelRejected(f"{wheel.name} needs a build tag and cannot have one: {why}")
+        raise WheelRejected(f"{wheel.name} needs the {kind} tag {value} and cannot have it: {why}")
     return wheel.with_name(done.stdout.strip().splitlines()[-1])
