@@ -59,6 +59,18 @@ class BuilderRunning(FleetError):
     exit_code = 71
 
 
+class StillBusy(FleetError):
+    """A builder was not drained in the time it was given. It goes on draining: ask again."""
+
+    exit_code = 75
+
+
+class NotReady(FleetError):
+    """A check of `serve --check` failed: no build would be sound here."""
+
+    exit_code = 69
+
+
 class StorageFault(FleetError):
     """The published tree or an incoming wheel cannot be read or written (disk full, rights, a broken disk). Nothing was booked."""
 

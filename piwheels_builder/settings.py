@@ -13,6 +13,8 @@ Settings = TypeVar("Settings")
 #: First user id that builds run as under root where nothing else is set. No account needs to exist: systemd's list of ids leaves
 #: 65536 to 524287 unused, and useradd gives ids for containers out from 100000 on.
 FIRST_BUILD_UID = 90001
+#: What ``sandbox`` may say.
+SANDBOXES = ("bubblewrap", "off")
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class BuilderSettings:
     build_seconds: int = 6 * 3600
     #: MB of disk that one build may fill.
     build_disk_mb: int = 4096
+    #: bubblewrap; or off, for hosts without namespaces: then whatever a release does, it does to this host.
+    sandbox: str = "bubblewrap"
     #: Whether builds happen on the system's tmpfs as far as they fit there.
     build_in_memory: bool = True
     heartbeat_seconds: int = 60
@@ -92,6 +96,11 @@ def load_builder(path: Path | None = None) -> BuilderSettings:
     fields = _read(path)
     fields["state_dir"] = Path(fields.get("state_dir", ""))
     fields["pythons"] = {abi: Path(python) for abi, python in (fields.get("pythons") or {}).items()}
+    if fields.get("sandbox", "bubblewrap") not in SANDBOXES:
+        # To YAML, off without quotes is a boolean.
+        if fields["sandbox"] is not False:
+            raise BadInput(f"{path}: sandbox is {' or '.join(SANDBOXES)}, and not {fields['sandbox']!r}")
+        fields["sandbox"] = "off"
     return _construct(BuilderSettings, fields, path)
 
 

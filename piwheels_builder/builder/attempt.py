@@ -41,6 +41,8 @@ class Attempt:
     missing: str | None = None
     toolchain: str | None = None
     wheel: BuiltWheel | None = None
+    #: Bytes of the packed log beside it; None where there is none: of what was built, and of what nobody came back from.
+    log_size: int | None = None
 
     @property
     def directory_name(self) -> str:

@@ -53,9 +53,9 @@ def command(sandbox: Sandbox, program: Sequence[str]) -> list[str]:
         *("--chdir", "/build"),
         *_mounts(sandbox, ("--proc", "/proc")),
         "--",
-        *_demotion(sandbox.uid),
+        *demotion(sandbox.uid),
         *sandbox.limits.prlimit(),
-        *_pretence(sandbox),
+        *pretence(sandbox.personality),
         *program,
     ]
 
@@ -67,7 +67,7 @@ def parent_command(sandbox: Sandbox, program: Sequence[str]) -> list[str]:
     sandbox: the namespaces of children must belong to one in which /proc is whole, which bwrap never leaves to root.
     """
     inner = [*_NAMESPACES, "--unshare-user", *_OF_OURS]
-    end = ["--", *_pretence(sandbox), *program]
+    end = ["--", *pretence(sandbox.personality), *program]
     if sandbox.uid is None:
         return [os.fspath(sandbox.bwrap), *inner, *_mounts(sandbox, ("--proc", "/proc")), *end]
     within = ["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
@@ -76,7 +76,7 @@ def parent_command(sandbox: Sandbox, program: Sequence[str]) -> list[str]:
     first = ("--bind", "/proc", "/proc", "--ro-bind", os.fspath(sandbox.bwrap), _BWRAP_INSIDE)
     # Its pid namespace has all of it die with us: a process that gave up root's rights can't signal what runs as another user.
     outer = [os.fspath(sandbox.bwrap), "--die-with-parent", "--unshare-pid", *_mounts(sandbox, first), "--"]
-    return [*outer, *_demotion(sandbox.uid), _BWRAP_INSIDE, *inner, *within, *end]
+    return [*outer, *demotion(sandbox.uid), _BWRAP_INSIDE, *inner, *within, *end]
 
 
 def etc_files(uid: int) -> dict[str, str]:
@@ -126,11 +126,12 @@ def _prefixes(prefixes: Sequence[Path]) -> list[Path]:
     return sorted(place for place in places if not place.is_relative_to("/usr"))
 
 
-def _pretence(sandbox: Sandbox) -> list[str]:
-    return ["/usr/bin/setarch", sandbox.personality] if sandbox.personality else []
+def pretence(personality: str | None) -> list[str]:
+    """The start of a command that runs the rest of it under another name of this machine, if one is wanted."""
+    return ["/usr/bin/setarch", personality] if personality else []
 
 
-def _demotion(uid: int | None) -> list[str]:
+def demotion(uid: int | None) -> list[str]:
     """As root, bwrap keeps root's rights for the mounts; they end here.
 
     By its whole path, like all that runs before the driver: on the build's PATH the programs of its requirements come first.

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from piwheels_builder.builder.area import Area
 from piwheels_builder.builder.attempt import Attempt, BuiltWheel
+from piwheels_builder.builder.bare import prepare as prepare_bare
 from piwheels_builder.builder.build_system import read_build_system
 from piwheels_builder.builder.collecting import collect
 from piwheels_builder.builder.ending import BuildEnded
@@ -86,7 +87,7 @@ def _through_all_stations(bench: Bench, log: BuildLog, area: Area) -> InspectedW
     bench.begin("unpacking", log)
     directory = unpack(archive, area.source)
     source = Source(area, directory, read_build_system(directory), python)
-    prepare(area, bench.workshop.build_uid)
+    (prepare if bench.workshop.sandboxed else prepare_bare)(area, bench.workshop.build_uid)
     make_wheel(bench, log, source)
     bench.begin("checking the wheel", log)
     return collect(area, bench.leased, bench.delivery)

@@ -51,6 +51,22 @@ def delegated(
     return base
 
 
+def memory_control(
+    mounted: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup"), is_marked: Callable[[Path], bool] | None = None
+) -> tuple[bool | None, bool | None]:
+    """Whether control groups bound memory: of this host, None where it has none of version 2; and of the group delegated to us.
+
+    That is None where none was. Changes nothing.
+    """
+    ours = _own_group(mounted, own)
+    if ours is None:
+        return None, None
+    there = "memory" in (mounted / "cgroup.controllers").read_text().split()
+    if not (is_marked or _is_marked)(ours):
+        return there, None
+    return there, "memory" in (ours / "cgroup.controllers").read_text().split()
+
+
 def _own_group(mounted: Path, own: Path) -> Path | None:
     lines = own.read_text().splitlines()
     path = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), None)

@@ -12,6 +12,7 @@ def add_commands(commands: "Subparsers") -> None:
     """Register this room's commands."""
     _add_build(commands)
     _add_serve(commands)
+    _add_drain(commands)
 
 
 def _add_build(commands: "Subparsers") -> None:
@@ -31,6 +32,28 @@ def _add_build(commands: "Subparsers") -> None:
 
 def _add_serve(commands: "Subparsers") -> None:
     serve = commands.add_parser("serve", help="run the builder service", description="Build what dispatch puts into the spool.")
-    serve.add_argument("--settings", type=Path, metavar="FILE", help="builder.yml, where it is not where provisioning puts it")
-    serve.add_argument("--check", action="store_true", help="only say whether builds can run here: interpreters and sandbox")
+    _add_settings(serve)
+    serve.add_argument("--check", action="store_true", help="only say whether builds can run here, and what is in the way")
+    serve.add_argument("--json", action="store_true", help="with --check: print all checks as JSON")
     serve.set_defaults(run="piwheels_builder.builder.commands:run_serve")
+
+
+def _add_drain(commands: "Subparsers") -> None:
+    about = "Have this builder begin no more builds; those that run end, and their results are recorded."
+    drain = commands.add_parser("drain", help="let this builder run dry, before an upgrade", description=about)
+    drain.add_argument("--reason", required=True, metavar="WHY", help="shown in its status")
+    drain.add_argument(
+        "--wait",
+        type=float,
+        metavar="SECONDS",
+        help="wait until all has ended and is recorded; after so long end with 75, still draining",
+    )
+    _add_settings(drain)
+    drain.set_defaults(run="piwheels_builder.builder.commands:run_drain")
+    undrain = commands.add_parser("undrain", help="let this builder build again", description="Takes drain back.")
+    _add_settings(undrain)
+    undrain.set_defaults(run="piwheels_builder.builder.commands:run_undrain")
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--settings", type=Path, metavar="FILE", help="builder.yml, where it is not where provisioning puts it")

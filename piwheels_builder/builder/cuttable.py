@@ -7,6 +7,8 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
+from piwheels_builder.certificates import trusted_bundle
+
 
 class _Adapter(HTTPAdapter):
     """Remembers the sockets that it connects."""
@@ -49,6 +51,7 @@ class CuttableSession(requests.Session):
 
     def __init__(self) -> None:
         super().__init__()
+        self.verify = trusted_bundle() or True
         self._adapter = _Adapter()
         self.mount("https://", self._adapter)
         self.mount("http://", self._adapter)

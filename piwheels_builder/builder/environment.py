@@ -16,7 +16,7 @@ from piwheels_builder.builder.ending import BuildEnded
 from piwheels_builder.builder.interpreter import Interpreter
 from piwheels_builder.builder.log import BuildLog
 from piwheels_builder.builder.resolution import Resolution, uv_failure
-from piwheels_builder.builder.uv import TOO_LARGE, Uv, tied
+from piwheels_builder.builder.uv import TOO_LARGE, Uv
 from piwheels_builder.states import Outcome
 
 #: How many environments are kept; the least recently used ones go first. One with setuptools alone has 12 MB.
@@ -88,7 +88,11 @@ class Environments:
         """Compile to bytecode by the bare interpreter, -S: uv would start the environment's, which runs the wheels' .pth files."""
         how = ("-I", "-S", "-m", "compileall", "-q", "-q", "-j", "0", "-s", os.fspath(new), "-p", "/env", os.fspath(new / "lib"))
         ended = self.uv.runner(
-            tied([os.fspath(python.executable), *how]), environment={}, output=log, seconds=_COMPILE_SECONDS, output_bytes=2**20
+            self.uv.tied([os.fspath(python.executable), *how]),
+            environment={},
+            output=log,
+            seconds=_COMPILE_SECONDS,
+            output_bytes=2**20,
         )
         # A package may hold files that are no Python of this version: then compileall ends with 1, and has done the rest.
         if ended.stop:

@@ -10,19 +10,17 @@ from typing import Any, TypeGuard
 from piwheels_builder.builder import inside
 from piwheels_builder.builder.area import Area, open_left
 from piwheels_builder.builder.inside.words import ASKS
+from piwheels_builder.builder.places import INSIDE, Places
 from piwheels_builder.builder.process import Ended
 
 _LARGEST_RESULT = 2**20
-#: -u: what it prints stands in the log in the order in which it was printed.
-#: -S: what a requirement's .pth files run comes after the driver's own first steps.
-COMMAND = ("/env/bin/python", "-u", "-S", "/driver/driver.py")
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the driver reads: ``source`` inside the sandbox; requirements already ``resolved``; normalized names ``installed``.
+    """What the driver reads: ``source`` and ``build`` as it finds them; requirements already ``resolved``; names ``installed``.
 
-    ``jobs``: how many files may be compiled at once.
+    Those names are normalized. ``jobs``: how many files may be compiled at once.
     """
 
     source: str
@@ -31,6 +29,7 @@ class Request:
     resolved: tuple[str, ...]
     installed: tuple[str, ...]
     jobs: int = 1
+    build: str = str(INSIDE.build)
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,13 @@ class Answer:
     @property
     def asks(self) -> bool:
         return self.ended.exit_code == ASKS and self.requires is not None and not self.ended.stop
+
+
+def driver_command(places: Places, *options: str) -> list[str]:
+    """What runs the driver, with options from ``words``."""
+    # -u: what it prints stands in the log in the order in which it was printed.
+    # -S: what a requirement's .pth files run comes after the driver's own first steps.
+    return [os.fspath(places.environment / "bin/python"), "-u", "-S", os.fspath(places.driver / "driver.py"), *options]
 
 
 def write_request(area: Area, request: Request) -> None:
@@ -85,6 +91,6 @@ def _is_list_of_strings(value: object) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def source_inside(area: Area, source: Path) -> str:
-    """Where a directory below ``area.build`` is inside the sandbox."""
-    return os.fspath(Path("/build") / source.relative_to(area.build))
+def source_inside(area: Area, source: Path, places: Places) -> str:
+    """Where the build finds a directory that is below ``area.build``."""
+    return os.fspath(places.build / source.relative_to(area.build))

@@ -3,6 +3,7 @@
 A small sdist has hundreds of files that live for a second. What doesn't fit is built on the disk.
 """
 
+import errno
 import hashlib
 import logging
 import os
@@ -31,8 +32,8 @@ class MemoryArea:
 
 def memory_area(state_dir: Path, slots: int, tmpfs: Path = _TMPFS) -> MemoryArea | None:
     """For the builds of a builder with this state directory, so many at once; None where this machine has no place for it."""
-    bytes_each = int(memory().total * _PART) // slots
     directory = memory_directory(state_dir, tmpfs)
+    bytes_each = _bytes_for_all(tmpfs) // slots
     if bytes_each < _LEAST or not _is_ours(directory):
         return None
     return MemoryArea(directory, bytes_each)
@@ -50,6 +51,18 @@ def leave(state_dir: Path) -> None:
         memory_directory(state_dir).rmdir()
 
 
+def _bytes_for_all(tmpfs: Path) -> int:
+    """What all builds together may fill: a part of the memory, and no more than the file system holds. 0 where there is none."""
+    try:
+        found = os.statvfs(tmpfs)
+    except OSError as error:
+        log.warning("builds happen on the disk: %s: %s", tmpfs, error.strerror)
+        return 0
+    part = int(memory().total * _PART)
+    # A tmpfs without a bound has no blocks.
+    return min(part, found.f_blocks * found.f_frsize or part)
+
+
 def _is_ours(directory: Path) -> bool:
     """Make it if it isn't there. Others may write beside it, and may have been first."""
     try:
@@ -57,6 +70,8 @@ def _is_ours(directory: Path) -> bool:
             return False
         directory.mkdir(mode=0o700, exist_ok=True)
         found = directory.lstat()
+        if not os.access(directory, os.W_OK):
+            raise PermissionError(errno.EACCES, "cannot be written", os.fspath(directory))
     except OSError as error:
         log.warning("builds happen on the disk: %s", error)
         return False

@@ -1,22 +1,25 @@
 """Has the wheel of an unpacked source made: requirements resolved, their environment prepared, the hooks run in the sandbox."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
+from piwheels_builder.builder import bare
 from piwheels_builder.builder.area import Area
 from piwheels_builder.builder.bubblewrap import Sandbox, command, opened_by
 from piwheels_builder.builder.build_system import BuildSystem, check_requirements
 from piwheels_builder.builder.disk import SPARE_BYTES, free_bytes
 from piwheels_builder.builder.ending import BuildEnded
 from piwheels_builder.builder.environment import Environment, Environments
-from piwheels_builder.builder.hooks import COMMAND, Answer, Request, read_answer, source_inside, write_request
-from piwheels_builder.builder.inside.words import MARK
+from piwheels_builder.builder.hooks import Answer, Request, driver_command, read_answer, source_inside, write_request
+from piwheels_builder.builder.inside.words import ADOPT, MARK
 from piwheels_builder.builder.interpreter import Interpreter
 from piwheels_builder.builder.limits import Limits
 from piwheels_builder.builder.log import READ_AGAIN, BuildLog
+from piwheels_builder.builder.places import INSIDE, Places, real_places
 from piwheels_builder.builder.process import Ended, follow
 from piwheels_builder.builder.resolution import Resolution, Resolver
 from piwheels_builder.builder.sandbox import personality, sandbox_program, variables
@@ -71,6 +74,10 @@ class Bench:
         known = self.workshop.state_dir / "cache/toolchain.json"
         return fingerprint(self.leased.target, python, environment.key, resolution.pins, known)
 
+    def places(self, area: Area, environment: Environment) -> Places:
+        """Where the build finds its directories."""
+        return INSIDE if self.workshop.sandboxed else real_places(area, environment.path)
+
     def begin(self, station: str, log: BuildLog) -> None:
         self.progress(station)
         log.note(station)
@@ -85,9 +92,16 @@ class Source:
     system: BuildSystem
     python: Interpreter
 
-    def request(self, resolved: tuple[str, ...], resolution: Resolution, jobs: int) -> Request:
-        place = source_inside(self.area, self.directory)
-        return Request(place, self.system.backend, self.system.backend_path, resolved, tuple(resolution.versions), jobs)
+    def request(self, resolved: tuple[str, ...], resolution: Resolution, jobs: int, places: Places) -> Request:
+        return Request(
+            source_inside(self.area, self.directory, places),
+            self.system.backend,
+            self.system.backend_path,
+            resolved,
+            tuple(resolution.versions),
+            jobs,
+            str(places.build),
+        )
 
 
 def make_wheel(bench: Bench, log: BuildLog, source: Source) -> None:
@@ -101,7 +115,8 @@ def make_wheel(bench: Bench, log: BuildLog, source: Source) -> None:
         bench.begin("preparing the environment", log)
         with environments.holding(resolution, source.python, log) as environment:
             bench.learned = Learned(bench.fingerprint(source.python, environment, resolution))
-            answer = _run_driver(bench, log, source, environment, source.request(resolved, resolution, bench.jobs))
+            request = source.request(resolved, resolution, bench.jobs, bench.places(source.area, environment))
+            answer = _run_driver(bench, log, source, environment, request)
         if not answer.asks:
             return
         resolved += answer.requires or ()
@@ -139,29 +154,35 @@ def _failure(bench: Bench, ended: Ended, answer: Answer, log: BuildLog, since: i
 
 def _run_inside(bench: Bench, log: BuildLog, source: Source, environment: Environment, request: Request) -> Ended:
     """In a child of a warm parent if it can be, else in an interpreter of its own; nothing is left running either way."""
-    sandbox = _sandbox(bench, source, environment)
-    order = Order(
-        source.area, request, variables(bench.leased.target, bench.leased.sdist.upload_time, request.jobs), sandbox.limits.rlimits()
-    )
-    watch = watch_for(sandbox.limits, slot=bench.workshop.slot, directories=[source.area.opened])
+    limits, places = bench.limits, bench.places(source.area, environment)
+    named = variables(bench.leased.target, bench.leased.sdist.upload_time, request.jobs, places)
+    watch = watch_for(limits, slot=bench.workshop.slot, directories=[source.area.opened])
     seconds = max(0.0, bench.workshop.build_seconds - bench.seconds_inside)
+    run = partial(bench.workshop.runner, environment=named, output=log, seconds=seconds, output_bytes=limits.log_bytes, watch=watch)
+    if not bench.workshop.sandboxed:
+        log.note("without a sandbox")
+        return _run_bare(bench, source.area, request, places, run)
+    sandbox = _sandbox(bench, source, environment)
+    order = Order(source.area, request, named, limits.rlimits())
     if bench.workshop.warm is not None:
         try:
             with bench.workshop.warm.child(order, sandbox, environment) as child:
                 watch.admit(child.pid)
                 child.go()
-                return follow(child, output=log, seconds=seconds, output_bytes=sandbox.limits.log_bytes, watch=watch)
+                return follow(child, output=log, seconds=seconds, output_bytes=limits.log_bytes, watch=watch)
         except NotWarm as reason:
             log.note(f"in an interpreter of its own: {reason}")
     write_request(source.area, request)
-    return bench.workshop.runner(
-        command(sandbox, COMMAND),
-        environment=order.environment,
-        output=log,
-        seconds=seconds,
-        output_bytes=sandbox.limits.log_bytes,
-        watch=watch,
-    )
+    return run(command(sandbox, driver_command(places)))
+
+
+def _run_bare(bench: Bench, area: Area, request: Request, places: Places, run: Callable[[Sequence[str]], Ended]) -> Ended:
+    """Without a sandbox. As root nothing is left running; else what left the build's process group may be."""
+    write_request(area, request)
+    uid = bench.workshop.build_uid
+    how = bare.Bare(places.build, uid, personality(bench.leased.target), bench.limits)
+    with bare.swept(uid):
+        return run(bare.command(how, driver_command(places, ADOPT)))
 
 
 def _sandbox(bench: Bench, source: Source, environment: Environment) -> Sandbox:

@@ -2,12 +2,14 @@
 
 .<lease_id>-<build_id>/         being delivered: no entry yet, removed when the service starts
 .gone-<lease_id>-<build_id>/    dropped, and on its way out
-<lease_id>-<build_id>/          result.json (Attempt), log.txt, the wheel, and `recorded` once the database knows
+<lease_id>-<build_id>/          result.json (Attempt); the wheel and log.txt, or log.gz of what failed; `recorded` once it is
 refused/                        entries that cannot be recorded, kept for a person to look at
 """
 
+import gzip
 import logging
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -15,12 +17,14 @@ from piwheels_builder.builder.attempt import Attempt
 from piwheels_builder.builder.disk import remove, sync, sync_files, touch, visible
 from piwheels_builder.builder.spool import split_name
 from piwheels_builder.errors import BadInput
+from piwheels_builder.states import Outcome
 
 log = logging.getLogger(__name__)
 
 _RECORDED = "recorded"
 _GONE = ".gone-"
 _REFUSED = "refused"
+_LOG, _PACKED_LOG = "log.txt", "log.gz"
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,34 @@ class Entry:
         if attempt.directory_name != self.name:
             raise BadInput(f"result.json is about {attempt.directory_name}")
         check_wheel(attempt, self.path)
+        if attempt.log_size not in {None, packed_log_size(self.path)}:
+            # How it ended counts all the same.
+            log.warning("outbox: the log of %s is damaged, and is not kept", self.name)
+            attempt = replace(attempt, log_size=None)
         return attempt
+
+
+def pack_log(attempt: Attempt, directory: Path) -> Attempt:
+    """Pack the whole log of a failed attempt, if there is one, and put its size into the attempt. Raises OSError: call it again."""
+    log_txt, packed = directory / _LOG, directory / _PACKED_LOG
+    if attempt.outcome is Outcome.BUILT:
+        return attempt
+    if log_txt.is_file():
+        # The same bytes for the same log: no name, no time.
+        with (
+            log_txt.open("rb") as content,
+            packed.open("wb") as file,
+            gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packing,
+        ):
+            shutil.copyfileobj(content, packing)
+        log_txt.unlink()
+    return replace(attempt, log_size=packed_log_size(directory))
+
+
+def packed_log_size(directory: Path) -> int | None:
+    """In bytes; None where no log is packed there."""
+    packed = directory / _PACKED_LOG
+    return packed.lstat().st_size if packed.is_file() and not packed.is_symlink() else None
 
 
 def check_wheel(attempt: Attempt, directory: Path) -> None:
@@ -97,7 +128,7 @@ class Outbox:
         final = self.directory / attempt.directory_name
         # An earlier call may have got as far as the rename and failed to sync it.
         if prepared.exists():
-            (prepared / "result.json").write_text(attempt.to_json(), encoding="utf-8")
+            (prepared / "result.json").write_text(pack_log(attempt, prepared).to_json(), encoding="utf-8")
             sync_files(prepared)
             prepared.rename(final)
         sync(self.directory)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import aiosql
 import psycopg2
@@ -30,6 +31,12 @@ LONGEST_PAUSE = 120.0
 _queries = aiosql.from_path(Path(__file__).with_name("record.sql"), "psycopg2")
 #: SQLSTATE classes (PostgreSQL appendix A) that blame the data: bad values, broken constraints.
 _BAD_DATA = ("22", "23")
+#: insufficient_privilege
+_NO_RIGHT = "42501"
+
+
+class Quarantined(DatabaseRefused):
+    """The database believes this builder nothing until a person has looked."""
 
 
 class Recorder:
@@ -53,10 +60,14 @@ class Recorder:
         self._outbox = outbox
         self._first_pause = self._pause = first_pause
         self._not_before = self._heartbeat_due = time.monotonic()
+        # Of this start: the same name on two hosts, or a host restored from an old image, shows by two of them taking turns.
+        self._session = uuid4()
         #: When the database last heard of us (UTC).
         self.last_contact: datetime | None = None
         #: What keeps us from speaking, in the words of the error; None while all is well.
         self.trouble: str | None = None
+        #: Why the database will have nothing of us, as far as is known: no build is worth beginning then.
+        self.barred: str | None = None
 
     def attend(self) -> float:
         """Do what is due. Returns the seconds after which to call again; call earlier when an attempt was delivered.
@@ -66,6 +77,10 @@ class Recorder:
         if time.monotonic() >= self._not_before:
             self._speak_if_due()
         return max(0.0, (self._not_before if self.trouble else self._heartbeat_due) - time.monotonic())
+
+    def hurry(self) -> None:
+        """Have the next ``attend`` say at once that we live. From any thread."""
+        self._heartbeat_due = time.monotonic()
 
     def speak(self) -> None:
         """Heartbeat, every unrecorded attempt, then what may be forgotten. Raises DatabaseAway, DatabaseRefused, OSError."""
@@ -86,13 +101,14 @@ class Recorder:
             # A refusal, or a fault of ours: a person must act, so asking often would help nobody.
             self._pause = LONGEST_PAUSE
             self._wait_a_while(error, loud=True)
+            self.barred = self.trouble if _bars(error) else self.barred
         else:
             self._note_success()
 
     def _note_success(self) -> None:
         if self.trouble is not None:
             log.info("database: back again")
-        self.trouble, self._pause = None, self._first_pause
+        self.trouble, self.barred, self._pause = None, None, self._first_pause
         self.last_contact = datetime.now(UTC)
         self._heartbeat_due = time.monotonic() + self._settings.heartbeat_seconds
 
@@ -112,12 +128,17 @@ class Recorder:
     def _say_alive(self, connection: Connection) -> None:
         leases, begun = self._spool.held()
         with translated_errors():
-            _queries.say_alive(
+            answer = _queries.say_alive(
                 connection,
                 held=list(map(str, leases)),
                 begun=begun,
                 term_seconds=self._settings.lease_seconds,
                 has_room=self._has_room(),
+                session=str(self._session),
+            )
+        if answer == "quarantined":
+            raise Quarantined(
+                f"{self._settings.name} is quarantined: `piwheels-builder status` on the index host says why, `resume` ends it"
             )
 
     def _record(self, connection: Connection, entry: Entry) -> None:
@@ -133,6 +154,9 @@ class Recorder:
             self._obey(answer, entry)
 
     def _obey(self, answer: str, entry: Entry) -> None:
+        if answer == "refused":
+            self._set_aside(entry, "the database refused it as a deed of no honest builder, and quarantined this one")
+            return
         if answer == "lease lost":
             log.warning("%s: its lease was taken back, so the result is dropped", entry.name)
             self._drop(entry)
@@ -168,6 +192,13 @@ class Recorder:
         self._outbox.drop(entry)
 
 
+def database_clock(settings: BuilderSettings) -> datetime:
+    """What time it is at the database. Raises DatabaseAway, DatabaseRefused."""
+    with connected(settings.database) as connection, translated_errors():
+        answer: datetime = _queries.database_clock(connection)
+    return answer
+
+
 def _record(connection: Connection, attempt: Attempt) -> str:
     wheel = attempt.wheel
     with translated_errors():
@@ -187,8 +218,14 @@ def _record(connection: Connection, attempt: Attempt) -> str:
             wheel_size=wheel and wheel.size,
             mechanism=storable(attempt.mechanism),
             missing=storable(attempt.missing),
+            log_size=attempt.log_size,
         )
     return str(answer)
+
+
+def _bars(error: Exception) -> bool:
+    """Whether it says that this builder has no standing: retired, quarantined, superseded."""
+    return isinstance(error, Quarantined) or getattr(error.__cause__, "pgcode", None) == _NO_RIGHT
 
 
 def _blames_data(error: DatabaseRefused) -> bool:

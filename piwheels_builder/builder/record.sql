@@ -1,14 +1,20 @@
--- name: say_alive(held, begun, term_seconds, has_room)$
--- This builder lives, holds these leases, began these builds, and has room for more or not.
-SELECT heartbeat(:held::uuid[], :begun::bigint[], make_interval(secs => :term_seconds), :has_room);
+-- name: say_alive(held, begun, term_seconds, has_room, session)$
+-- This builder lives, holds these leases, began these builds, has room for more or not, and started once for each session. Answers
+-- 'alive' or 'quarantined'.
+SELECT heartbeat(
+    :held::uuid[], :begun::bigint[], make_interval(secs => :term_seconds), :has_room, its_session => :session::uuid);
 
--- name: record_attempt(lease_id, build_id, outcome, started_at, seconds, peak_memory, error_line, log_tail, toolchain, wheel_filename, wheel_sha256, wheel_size, mechanism, missing)$
--- How one attempt ended. Answers 'recorded', 'already recorded' or 'lease lost'.
+-- name: record_attempt(lease_id, build_id, outcome, started_at, seconds, peak_memory, error_line, log_tail, toolchain, wheel_filename, wheel_sha256, wheel_size, mechanism, missing, log_size)$
+-- How one attempt ended. Answers 'recorded', 'already recorded', 'lease lost' or 'refused'.
 SELECT record_attempt(
     :lease_id::uuid, :build_id::bigint, :outcome::outcome, :started_at::timestamptz, :seconds::real, :peak_memory::bigint,
     :error_line::text, :log_tail::text, :toolchain::text,
     :wheel_filename::text, :wheel_sha256::text, :wheel_size::bigint,
-    :mechanism::text, :missing::text);
+    :mechanism::text, :missing::text, its_log_size => :log_size::bigint);
+
+-- name: database_clock()$
+-- What time it is there.
+SELECT clock_timestamp();
 
 -- name: settled(leases, builds)
 -- Which of these recorded attempts nobody needs any more.

@@ -3,9 +3,11 @@
 import fcntl
 import logging
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from piwheels_builder.builder.area import discard
 from piwheels_builder.builder.in_memory import leave, memory_directory
@@ -21,16 +23,28 @@ def sole_use(state_dir: Path) -> Iterator[None]:
     """Hold a state directory for the length of a block. Raises BuilderRunning where another service does."""
     # The lock goes with the process, however that ends; builds do not inherit the descriptor.
     with (state_dir / "lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BuilderRunning(f"another builder service uses {state_dir}: stop it first, or name another state_dir") from error
+        _lock(lock, state_dir)
         try:
             yield
         finally:
             # Nothing is in progress now: what stopped builds left in memory would stay there until the next start.
             clear(memory_directory(state_dir), "*")
             leave(state_dir)
+
+
+def _lock(lock: IO[str], state_dir: Path) -> None:
+    # Whoever only looks whether a service runs holds it for a moment.
+    for patience in (0.1, 0.4, None):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if patience is None:
+                raise BuilderRunning(
+                    f"another builder service uses {state_dir}: stop it first, or name another state_dir"
+                ) from error
+            time.sleep(patience)
+        else:
+            return
 
 
 def recover(state_dir: Path, spool: Spool, outbox: Outbox) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from piwheels_builder.builder.area import Area, give, new_area
 from piwheels_builder.builder.bubblewrap import Sandbox, command, etc_files, opened_by
+from piwheels_builder.builder.places import INSIDE, Places
 from piwheels_builder.errors import SandboxUnavailable
 from piwheels_builder.targets import Target
 
@@ -22,7 +23,8 @@ _ALLOW = (
 )
 #: util-linux, on every Debian.
 _PROGRAMS = ("/usr/bin/prlimit", "/usr/bin/setpriv", "/usr/bin/setarch")
-PATH = "/env/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+_SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+PATH = f"{INSIDE.environment}/bin:{_SYSTEM_PATH}"
 _32_BIT = {"armv6l": "aarch64", "armv7l": "aarch64", "i686": "x86_64"}
 #: zip files, and so wheels, can't say an earlier time than 1980.
 _EARLIEST = 315532800
@@ -45,12 +47,17 @@ def sandbox_program(build_uid: int | None = None) -> Path:
 
     As root ``build_uid`` must be the id that builds run as.
     """
+    check_programs(build_uid)
+    return find_bwrap()
+
+
+def check_programs(build_uid: int | None) -> None:
+    """What builds need within a sandbox and without one. Raises SandboxUnavailable."""
     if os.geteuid() == 0 and build_uid is None:
         raise SandboxUnavailable("as root, builds need a user id of their own: set first_build_uid in builder.yml")
     for program in _PROGRAMS:
         if not os.access(program, os.X_OK):
-            raise SandboxUnavailable(f"the sandbox needs {program}, which is not installed: `apt install util-linux`")
-    return find_bwrap()
+            raise SandboxUnavailable(f"builds need {program}, which is not installed: `apt install util-linux`")
 
 
 def check_sandbox(build_uid: int | None = None) -> None:
@@ -79,14 +86,14 @@ def write_etc(etc: Path, uid: int | None) -> None:
         (etc / name).chmod(0o644)
 
 
-def variables(target: Target, released_at: datetime | None = None, jobs: int = 1) -> dict[str, str]:
+def variables(target: Target, released_at: datetime | None = None, jobs: int = 1, places: Places = INSIDE) -> dict[str, str]:
     """All environment variables of a build: none of ours. ``jobs``: how many compilers may run at once."""
     released = int(released_at.timestamp()) if released_at else _EARLIEST
     fixed = {
-        "PATH": PATH,
-        "VIRTUAL_ENV": "/env",
-        "HOME": "/build/home",
-        "TMPDIR": "/tmp",  # noqa: S108 - inside the sandbox, where it is the build's own
+        "PATH": f"{places.environment}/bin:{_SYSTEM_PATH}",
+        "VIRTUAL_ENV": str(places.environment),
+        "HOME": str(places.build / "home"),
+        "TMPDIR": str(places.tmp),
         "LANG": "C.UTF-8",
         "USER": "builder",
         "LOGNAME": "builder",

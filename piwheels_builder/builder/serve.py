@@ -11,10 +11,11 @@ from uuid import UUID
 import psutil
 
 from piwheels_builder.builder.attempt import Attempt
+from piwheels_builder.builder.bare import check_bare
 from piwheels_builder.builder.build import build
 from piwheels_builder.builder.in_memory import memory_area
 from piwheels_builder.builder.machine import memory, processors
-from piwheels_builder.builder.sandbox import check_sandbox
+from piwheels_builder.builder.sandbox import check_programs, check_sandbox
 from piwheels_builder.builder.service import Build, Service
 from piwheels_builder.builder.warm import WarmParents, parents_kept
 from piwheels_builder.builder.watch import bounding_group
@@ -24,6 +25,8 @@ from piwheels_builder.queue.batch import LeasedBuild
 from piwheels_builder.settings import BuilderSettings
 
 log = logging.getLogger(__name__)
+
+NO_SANDBOX = "builds run WITHOUT A SANDBOX (sandbox: off): whatever a release does, it does to this host and its network"
 
 
 def serve(settings: BuilderSettings) -> None:
@@ -47,8 +50,18 @@ def check_workshop(settings: BuilderSettings) -> None:
     for abi, python in settings.pythons.items():
         if not python.is_file():
             raise BadInput(f"builder.yml says that {abi} is {python}, which is not there: run `ansible-playbook provision.yml`")
+    check_enclosure(settings)
+
+
+def check_enclosure(settings: BuilderSettings) -> None:
+    """The sandbox of each slot; without one, what stands in for it. Raises SandboxUnavailable, BadInput."""
     for slot in range(settings.slots):
-        check_sandbox(replace(Workshop.of(settings), slot=slot).build_uid)
+        workshop = replace(Workshop.of(settings), slot=slot)
+        if workshop.sandboxed:
+            check_sandbox(workshop.build_uid)
+        else:
+            check_programs(workshop.build_uid)
+            check_bare(workshop.area, workshop.build_uid, tuple(settings.pythons.values()))
 
 
 def run_until_signalled(service: Service) -> None:
@@ -64,7 +77,9 @@ def build_function(settings: BuilderSettings) -> Build:
     log.info("builds are bounded by %s", f"control groups in {group}" if group else "process limits and a watcher")
     most = parents_kept(memory().total, settings.slots)
     shared = Workshop.of(settings)
-    if settings.build_in_memory:
+    if not shared.sandboxed:
+        log.warning(NO_SANDBOX)
+    elif settings.build_in_memory:
         shared = replace(shared, in_memory=memory_area(settings.state_dir, settings.slots))
     parents = [WarmParents(shared.area, most) for _ in range(settings.slots)]
     busy: set[int] = set()
@@ -73,8 +88,8 @@ def build_function(settings: BuilderSettings) -> Build:
         busy.add(slot)
         try:
             workshop = replace(shared, slot=slot, warm=parents[slot], cores=max(1, processors() // len(busy)))
-            if leased.memory_class > 0:
-                # It will need its memory for itself.
+            if leased.memory_class > 0 or not shared.sandboxed:
+                # The one will need its memory for itself; the other's user can't see what is in memory.
                 workshop = workshop.on_disk()
             return build(leased, lease_id, workshop, delivery)
         finally:

@@ -7,8 +7,9 @@ it is acted upon, so the service may be killed at any moment:
   attempt that ended `killed`, and the database decides whether the build is tried again.
 - An orderly stop books nothing: running builds are killed, their marks removed, and they are still in the spool at the next start.
   A wheel that was finished at that moment is delivered all the same.
-- A disk that takes no results pauses all building until it does; that is never held against a release.
-- So does a machine without memory. A build that was given up for others that run goes back to the spool.
+- A disk that takes no results pauses all building until it does; that is never held against a release. So does a machine without
+  memory. A build that was given up for others that run goes back to the spool.
+- While the builder is draining, or the database will have nothing of it, those that run may end and none begins.
 """
 
 import contextlib
@@ -27,6 +28,7 @@ from uuid import UUID
 from piwheels_builder.builder.admission import Admission
 from piwheels_builder.builder.attempt import Attempt
 from piwheels_builder.builder.disk import SPARE_BYTES, free_bytes
+from piwheels_builder.builder.draining import reason_to_drain
 from piwheels_builder.builder.notify import notify
 from piwheels_builder.builder.outbox import Outbox, check_wheel
 from piwheels_builder.builder.record import FIRST_PAUSE, Recorder
@@ -90,6 +92,7 @@ class Service:
         self._running: dict[str, Running] = {}
         self._disk_trouble = DiskTrouble(self._work)
         self._admission = admission or Admission()
+        self._draining: str | None = None
         self._counts = (0, 0)
         self._counted_version: tuple[int, datetime | None] | None = None
 
@@ -143,6 +146,7 @@ class Service:
     def _look(self) -> None:
         try:
             self._check_space()
+            self._check_draining()
             with self._work:
                 if self._spool.changed() or "spool" in self._disk_trouble:
                     self._refresh()
@@ -160,6 +164,15 @@ class Service:
             self._disk_trouble.refused("space", f"{free >> 20} MiB free where the outbox is, {SPARE_BYTES >> 20} MiB needed")
         else:
             self._disk_trouble.obeyed("space")
+
+    def _check_draining(self) -> None:
+        # Under the lock: whoever chose a build before is running by now, and whoever chooses after sees the file.
+        with self._work:
+            before, self._draining = self._draining, reason_to_drain(self._settings.state_dir)
+        if bool(before) != bool(self._draining):
+            log.info("draining: %s", self._draining or "no more")
+            self._recorder.hurry()
+            self._speak.set()
 
     def _refresh(self) -> None:
         try:
@@ -189,6 +202,7 @@ class Service:
                 recorded=recorded,
                 disk_trouble=disk,
                 memory_trouble=memory,
+                draining=self._draining,
                 last_database_contact=recorder.last_contact.isoformat() if recorder.last_contact else None,
                 database_trouble=recorder.trouble,
             )
@@ -227,13 +241,13 @@ class Service:
         return None
 
     def _choose(self) -> int | None:
-        if not self._waiting or self._disk_trouble:
+        if not self._waiting or self._disk_trouble or self._recorder.barred or reason_to_drain(self._settings.state_dir):
             return None
         running = {name: build.memory_class for name, build in self._running.items()}
         return self._admission.choose([(build.name, build.leased.memory_class) for build in self._waiting], running)
 
     def _has_room(self) -> bool:
-        return not self._disk_trouble and self._admission.has_room()
+        return not self._disk_trouble and not self._draining and self._admission.has_room()
 
     def _leave(self, build: SpooledBuild) -> None:
         with self._work:

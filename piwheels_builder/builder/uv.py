@@ -10,12 +10,14 @@ from pathlib import Path
 
 import uv
 
+from piwheels_builder.builder.bare import with_us
 from piwheels_builder.builder.disk import tree_bytes
 from piwheels_builder.builder.ending import BuildEnded
 from piwheels_builder.builder.growth import Growth
 from piwheels_builder.builder.log import BuildLog
 from piwheels_builder.builder.process import Runner
 from piwheels_builder.builder.sandbox import find_bwrap
+from piwheels_builder.certificates import trusted_bundle
 from piwheels_builder.errors import BadInput
 from piwheels_builder.states import Outcome
 
@@ -50,6 +52,8 @@ class Uv:
     runner: Runner
     #: What one command may add to the cache, and an environment may take.
     most_bytes: int = 4 * 2**30
+    #: Whether there is bubblewrap here.
+    sandboxed: bool = True
 
     def run(self, *arguments: str, log: BuildLog) -> int:
         """Run one uv command, its messages going into the log. Returns its exit code.
@@ -62,7 +66,7 @@ class Uv:
         self.cache.mkdir(parents=True, exist_ok=True)
         watch = Growth(self.cache, LARGEST_CACHE + self.most_bytes)
         ended = self.runner(
-            tied(command), environment=environment, output=log, seconds=_SECONDS, output_bytes=_OUTPUT_BYTES, watch=watch
+            self.tied(command), environment=environment, output=log, seconds=_SECONDS, output_bytes=_OUTPUT_BYTES, watch=watch
         )
         if ended.stop and ended.stop.limit == "disk":
             raise BuildEnded(Outcome.DISK_LIMIT, TOO_LARGE, mechanism=ended.stop.mechanism)
@@ -70,20 +74,22 @@ class Uv:
             raise BuildEnded(Outcome.NETWORK_AWAY, f"uv was not done after {_SECONDS} s")
         return ended.exit_code
 
+    def tied(self, command: Sequence[str]) -> list[str]:
+        """The command with all that it starts bound to this process: a builder that is killed leaves none of it running."""
+        if not self.sandboxed:
+            return with_us(command)
+        return [os.fspath(find_bwrap()), "--dev-bind", "/", "/", "--unshare-pid", "--die-with-parent", "--", *command]
+
     def keep_small(self, log: BuildLog) -> None:
         """Empty the cache where it has grown too large, once no other uv uses it. Costs a walk through it, so call it seldom."""
         if tree_bytes(self.cache) > LARGEST_CACHE:
             self.run("cache", "clean", log=log)
 
 
-def tied(command: Sequence[str]) -> list[str]:
-    """The command with all that it starts bound to this process: a builder that is killed leaves none of it running."""
-    return [os.fspath(find_bwrap()), "--dev-bind", "/", "/", "--unshare-pid", "--die-with-parent", "--", *command]
-
-
 def _inherited() -> dict[str, str]:
+    trusted = {"SSL_CERT_FILE": bundle} if (bundle := trusted_bundle()) else {}
     names = (*_KEPT, *(name.lower() for name in _KEPT if name.endswith("PROXY")))
-    return {name: os.environ[name] for name in names if name in os.environ}
+    return {**trusted, **{name: os.environ[name] for name in names if name in os.environ}}
 
 
 @functools.cache

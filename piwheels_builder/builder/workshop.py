@@ -34,6 +34,8 @@ class Workshop:
     disk_bytes: int = Limits.disk_bytes
     cores: int = 1
     in_memory: MemoryArea | None = None
+    #: Without a sandbox there are no warm parents, and all builds happen on the disk.
+    sandboxed: bool = True
 
     @classmethod
     def of(cls, settings: BuilderSettings) -> "Workshop":
@@ -44,6 +46,7 @@ class Workshop:
             first_build_uid=settings.first_build_uid,
             build_seconds=settings.build_seconds,
             disk_bytes=settings.build_disk_mb * 2**20,
+            sandboxed=settings.sandbox != "off",
         )
 
     @property
@@ -70,4 +73,4 @@ class Workshop:
     @property
     def uv(self) -> Uv:
         most_bytes = self.limits.disk_bytes if self.limits else self.disk_bytes
-        return Uv(self.state_dir / "cache/uv", self.upstream, self.runner, most_bytes)
+        return Uv(self.state_dir / "cache/uv", self.upstream, self.runner, most_bytes, self.sandboxed)

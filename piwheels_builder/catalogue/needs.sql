@@ -35,7 +35,7 @@ LEFT JOIN LATERAL (
 ) AS last ON true
 LEFT JOIN LATERAL (
     SELECT filename, published_at FROM wheel
-    WHERE wheel.build_id = build.build_id AND withdrawn_at IS NULL AND refused_reason IS NULL AND lost_at IS NULL
+    WHERE wheel.build_id = build.build_id AND withdrawn_at IS NULL AND refused_reason IS NULL AND lost_at IS NULL AND twin_of IS NULL
     ORDER BY wheel_id DESC LIMIT 1
 ) AS wheel ON true
 WHERE release.project_id = :project_id;

@@ -20,6 +20,7 @@ from urllib3.util.retry import Retry
 
 from piwheels_builder.catalogue.pages import JSON_TYPE, Page, decode_names, decode_page, without_credentials
 from piwheels_builder.catalogue.pip_index import configured_index
+from piwheels_builder.certificates import trusted_bundle
 from piwheels_builder.errors import BadInput, UnknownProject, UpstreamError
 
 #: Largest body accepted, decompressed; the largest page of the public index today has about a tenth of it.
@@ -47,6 +48,7 @@ class UpstreamIndex:
         parts = _http_url(url or configured_index())
         self.url = without_credentials(parts.geturl()).rstrip("/") + "/"
         self._session = requests.Session()
+        self._session.verify = trusted_bundle() or True
         self._session.headers["User-Agent"] = f"piwheels-builder/{version('piwheels-builder')}"
         if parts.username:
             self._session.auth = (unquote(parts.username), unquote(parts.password or ""))

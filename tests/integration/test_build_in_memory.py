@@ -2,7 +2,8 @@
 
 import os
 import stat
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,44 @@ def test_what_others_put_there_first_is_not_used(tmp_path: Path) -> None:
 def test_with_too_little_memory_for_each_there_is_none(tmp_path: Path) -> None:
     assert memory_area(tmp_path, slots=100_000, tmpfs=tmp_path) is None
     assert os.listdir(tmp_path) == []  # noqa: PTH208
+
+
+def told(size: int) -> Callable[[object], os.statvfs_result]:
+    """What a file system of so many bytes says."""
+    return lambda _: os.statvfs_result((4096, 4096, size // 4096, 0, 0, 0, 0, 0, 0, 255))
+
+
+def test_no_more_is_taken_than_the_file_system_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = memory_area(tmp_path / "state", slots=1, tmpfs=tmp_path)
+    assert usual is not None
+    for size, each in ((64 * 2**20, 32 * 2**20), (0, usual.bytes_each // 2), (2**50, usual.bytes_each // 2)):
+        monkeypatch.setattr(os, "statvfs", told(size))
+        area = memory_area(tmp_path / "state", slots=2, tmpfs=tmp_path)
+        assert area is not None
+        assert area.bytes_each == each
+    monkeypatch.setattr(os, "statvfs", told(40 * 2**20))
+    assert memory_area(tmp_path / "state", slots=2, tmpfs=tmp_path) is None
+
+
+def test_where_there_is_no_tmpfs_or_it_cannot_be_written_builds_happen_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert memory_area(tmp_path / "state", slots=1, tmpfs=tmp_path / "missing") is None
+    assert memory_area(tmp_path / "state", slots=1, tmpfs=tmp_path) is not None
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert memory_area(tmp_path / "state", slots=1, tmpfs=tmp_path) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_a_small_tmpfs_of_the_services_own(tmp_path: Path) -> None:
+    own = tmp_path / "shm"
+    own.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", own], check=True)
+    try:
+        area = memory_area(tmp_path / "state", slots=2, tmpfs=own)
+        assert area is not None
+        assert area.bytes_each == 50 * 2**20
+        subprocess.run(["mount", "-o", "remount,ro", own], check=True)
+        assert memory_area(tmp_path / "state", slots=2, tmpfs=own) is None
+    finally:
+        subprocess.run(["umount", own], check=True)

@@ -1,7 +1,9 @@
 """The outbox: an entry is there whole or not at all, and damage is noticed."""
 
+import gzip
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,66 @@ def test_an_entry_holds_the_attempt_its_log_and_its_wheel(outbox: Outbox) -> Non
     assert {path.name for path in entry.path.iterdir()} == {"result.json", "log.txt", "demo-1.0-py3-none-any.whl"}
     assert (entry.lease_id, entry.build_id, entry.attempt()) == (build.lease_id, build.leased.build_id, attempt)
     assert not prepared.exists()
+
+
+def failed(outbox: Outbox, build: SpooledBuild, log: bytes = b"no such header\n" * 1000) -> Entry:
+    (outbox.prepare(build.name) / "log.txt").write_bytes(log)
+    return outbox.deliver(an_attempt(build))
+
+
+def test_of_a_failed_attempt_the_whole_log_is_packed(outbox: Outbox) -> None:
+    log = bytes(range(256)) * 5000
+    entry = failed(outbox, a_build(), log)
+    assert {path.name for path in entry.path.iterdir()} == {"result.json", "log.gz"}
+    packed = (entry.path / "log.gz").read_bytes()
+    assert gzip.decompress(packed) == log
+    assert entry.attempt().log_size == len(packed)
+
+
+def test_the_same_log_is_packed_into_the_same_bytes(outbox: Outbox) -> None:
+    first, second = (failed(outbox, a_build(number)).path / "log.gz" for number in (1, 2))
+    assert first.read_bytes() == second.read_bytes()
+    # RFC 1952: flags, and four bytes of time.
+    assert first.read_bytes()[3:8] == bytes(5)
+
+
+def test_packing_that_was_interrupted_begins_again(outbox: Outbox) -> None:
+    build = a_build()
+    prepared = outbox.prepare(build.name)
+    (prepared / "log.txt").write_text("whole")
+    (prepared / "log.gz").write_bytes(b"half")
+    assert gzip.decompress((outbox.deliver(an_attempt(build)).path / "log.gz").read_bytes()) == b"whole"
+
+
+def test_delivering_again_keeps_the_size_of_the_log(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = a_build()
+    (outbox.prepare(build.name) / "log.txt").write_text("x")
+    with monkeypatch.context() as broken:
+        broken.setattr("piwheels_builder.builder.outbox.sync_files", fails)
+        with pytest.raises(OSError, match="no space"):
+            outbox.deliver(an_attempt(build))
+    entry = outbox.deliver(an_attempt(build))
+    assert entry.attempt().log_size == (entry.path / "log.gz").stat().st_size
+
+
+def test_what_nobody_came_back_from_has_no_log(tmp_path: Path) -> None:
+    spool, outbox = Spool(tmp_path / "spool", builder_settings(tmp_path)), Outbox(tmp_path / "outbox")
+    build = a_build()
+    spool.begin(build.interrupted())
+    (outbox.prepare(build.name) / "log.txt").write_text("cut off")
+    recover(tmp_path, spool, outbox)
+    (entry,) = outbox.entries()
+    assert (entry.attempt().outcome, entry.attempt().log_size) == (Outcome.KILLED, None)
+
+
+@pytest.mark.parametrize("damage", [b"", None])
+def test_a_damaged_log_does_not_take_its_attempt_along(outbox: Outbox, damage: bytes | None) -> None:
+    entry = failed(outbox, a_build())
+    whole = entry.attempt()
+    (entry.path / "log.gz").unlink()
+    if damage is not None:
+        (entry.path / "log.gz").write_bytes(damage)
+    assert entry.attempt() == replace(whole, log_size=None)
 
 
 def test_entries_come_in_order_of_delivery(outbox: Outbox) -> None:

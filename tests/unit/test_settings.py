@@ -45,6 +45,18 @@ def test_builder_settings(tmp_path: Path) -> None:
     assert settings.pythons == {"cp311": Path("/usr/bin/python3.11")}
 
 
+@pytest.mark.parametrize(("said", "meant"), [("off", "off"), ("'off'", "off"), ("bubblewrap", "bubblewrap"), (None, "bubblewrap")])
+def test_whether_there_is_a_sandbox(tmp_path: Path, said: str | None, meant: str) -> None:
+    text = BUILDER + (f"sandbox: {said}" if said else "")
+    assert load_builder(written(tmp_path, "builder.yml", text)).sandbox == meant
+
+
+@pytest.mark.parametrize("said", ["on", "none", "0", "''", "[off]"])
+def test_what_is_no_sandbox_is_refused(tmp_path: Path, said: str) -> None:
+    with pytest.raises(BadInput, match="bubblewrap or off"):
+        load_builder(written(tmp_path, "builder.yml", BUILDER + f"sandbox: {said}"))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -1,7 +1,7 @@
 """Runs the PEP 517 hooks of one source, both in this process. Runs inside the sandbox, in the build's environment.
 
-Leaves /build/result.json, prints the rest. Ends with 0 when the wheel is built, ASKS when the build needs requirements that it
-can't know to be there.
+Leaves result.json for the builder, prints the rest. Ends with 0 when the wheel is built, ASKS when the build needs requirements
+that it can't know to be there.
 """
 
 import importlib
@@ -19,7 +19,7 @@ from typing import Any, Dict, List  # noqa: UP035 - Python 3.8
 import first
 from compiling import use_cores
 from forbidden import forbid
-from words import ASKS, FAILS, MARK
+from words import ADOPT, ASKS, FAILS, MARK
 
 Fields = Dict[str, Any]  # noqa: UP006 - Python 3.8
 
@@ -27,12 +27,14 @@ Fields = Dict[str, Any]  # noqa: UP006 - Python 3.8
 def main() -> None:
     """The fresh form: an interpreter for this build alone, started without ``site``."""
     begin()
-    if os.getpid() == 1:
+    if ADOPT in sys.argv:
+        first.adopt()
+    if ADOPT in sys.argv or os.getpid() == 1:
         split()
-    # The directory of this script is not for the backend to import from.
-    del sys.path[0]
+    # The directory of this script is not for the backend to import from, nor are its options the backend's.
+    del sys.path[0], sys.argv[1:]
     site.main()
-    work(json.loads(Path("/driver/request.json").read_text(encoding="utf-8")))
+    work(json.loads(Path(__file__).with_name("request.json").read_text(encoding="utf-8")))
 
 
 def begin() -> None:
@@ -64,7 +66,7 @@ def work(request: Fields) -> None:
     except BaseException as error:
         traceback.print_exc()
         result["failure"], code = f"{type(error).__name__}: {error}", FAILS
-    leave(result)
+    leave(result, request["build"])
     # A backend's threads and exit handlers must not hold up, or change, how this ends.
     os._exit(code)
 
@@ -80,7 +82,7 @@ def run_hooks(request: Fields, result: Fields) -> int:
     if any(is_unknown(requirement, request) for requirement in requirements):
         result["requires"] = requirements
         return int(ASKS)
-    result["wheel"] = backend.build_wheel("/build/wheels", None, None)
+    result["wheel"] = backend.build_wheel(request["build"] + "/wheels", None, None)
     return 0
 
 
@@ -114,11 +116,11 @@ def is_unknown(requirement: str, request: Fields) -> bool:
     return requirement not in request["resolved"] and name not in request["installed"]
 
 
-def leave(result: Fields) -> None:
+def leave(result: Fields, build: str) -> None:
     """Write the result for the builder."""
     sys.stdout.flush()
     sys.stderr.flush()
-    Path("/build/result.json").write_text(json.dumps(result), encoding="utf-8")
+    Path(build, "result.json").write_text(json.dumps(result), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import ctypes
 import os
 import signal
 
-_PR_SET_DUMPABLE = 4
+_PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 4, 36
 
 
 def keep_apart() -> None:
@@ -12,6 +12,12 @@ def keep_apart() -> None:
     # Python's own handler would let a build interrupt the first process of its namespace; without one the kernel spares it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     _set_dumpable(False)
+
+
+def adopt() -> None:
+    """Be, where there is no pid namespace, what its first process is: the parent of whatever loses its own."""
+    # Where the kernel (or an emulator) refuses, the watcher may lose sight of what a build leaves in the background.
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def be_one_of_the_build() -> None:

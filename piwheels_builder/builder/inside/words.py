@@ -4,5 +4,7 @@
 ASKS, FAILS = 90, 91
 #: How the driver's first line begins: whatever stands before it was said by the sandbox, not by the release.
 MARK = "driver: "
+#: An option of the driver: it runs in no pid namespace of its own, and is to adopt what loses its parent.
+ADOPT = "adopt"
 #: Of a warm parent and its children; who says what when stands in parent.py.
 READY, CHILD, FAILED, GO = b"ready", b"child", b"failed", b"go"
