@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Protocol
 
 import aiosql
 from psycopg2.sql import SQL, Identifier
@@ -110,7 +111,18 @@ def _settings(database: EmbeddedDatabase) -> dict[str, str]:
     }
 
 
-def create_roles_and_database(database: EmbeddedDatabase) -> bool:
+class Cluster(Protocol):
+    """A PostgreSQL server that the fleet's database is in, this one or Debian's (served.py)."""
+
+    @property
+    def name(self) -> str:
+        """What the fleet's database is called."""
+
+    def superuser_conninfo(self, name: str = "postgres") -> str:
+        """A libpq connection string to any of its databases, as its superuser."""
+
+
+def create_roles_and_database(database: Cluster) -> bool:
     """Make the fleet's roles and its database where they are missing. Returns whether the database was."""
     with connected(database.superuser_conninfo(), autocommit=True) as connection:
         _cluster.create_roles(connection)
