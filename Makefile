@@ -1,11 +1,16 @@
 # Every target sets up what it needs first. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test chaos-builder triage-again lint schema bench bench-build machine stop clean
+.PHONY: help setup setup-dev demo test chaos-builder triage-again lint schema bench bench-build machine stop clean \
+	add-builder move-database rack rack-down acceptance acceptance-full chaos
 
 # Releases that `make demo` builds: name or name==version. Empty: fleet_projects in playbooks/group_vars/all.yml.
 PROJECTS ?=
+# How long `make chaos` breaks things.
+MINUTES ?= 30
 # Where `make demo` serves what it built.
 LISTEN ?= 127.0.0.1:8080
+# Inventory of the fleet that `make move-database` moves to.
+TO ?=
 
 help:                 ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +48,27 @@ bench-build: setup-dev  ## measure: building real releases, against pip wheel in
 
 machine: setup-dev    ## as root: boot an emulated machine that has cgroup v2, and bound builds in it
 	@tests/machine/prove
+
+rack: setup-dev       ## as root: bring up five test hosts, two of them emulated Pis (RACK_NUMBER=0..9 keeps racks apart)
+	@scripts/in-venv python -m tests.rack up
+
+rack-down: setup-dev  ## as root: take them down; base images stay cached
+	@scripts/in-venv python -m tests.rack down
+
+acceptance: setup-dev ## as root: bring the rack up, provision it, build, install, break things, take it down
+	@scripts/in-venv pytest -rP -x tests/rack
+
+acceptance-full: setup-dev  ## the same with every cell of the fault matrix, power cuts and all
+	@ACCEPTANCE=full scripts/in-venv pytest -rP tests/rack
+
+chaos: setup-dev      ## as root: break the rack at random for MINUTES=30
+	@scripts/in-venv python -m tests.rack.chaos '$(MINUTES)'
+
+add-builder: setup    ## make a stock Pi a builder: HOST=pi@192.168.1.20 NAME=pi3 INVENTORY=inventory/rack
+	@scripts/add-builder $(if $(NAME),--name '$(NAME)') $(if $(INVENTORY),--inventory '$(INVENTORY)') -- '$(HOST)'
+
+move-database: setup  ## move this machine's fleet of one to the index host of the inventory TO=...
+	@TO='$(TO)' scripts/move-database
 
 stop:                 ## stop what `make demo` left running
 	@scripts/stop

@@ -49,10 +49,14 @@ unrecorded:
 
 import fcntl
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
+_MOST_STATUS = 2**20
 
 
 def main() -> None:
@@ -73,22 +77,42 @@ def main() -> None:
 
 def is_alive(state_dir: Path) -> bool:
     """The service holds the lock for as long as it lives, however it ends."""
-    try:
-        with (state_dir / "lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    lock = opened(state_dir / "lock")
+    if lock is None:
         return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    finally:
+        os.close(lock)
     return False
 
 
 def status(state_dir: Path) -> dict[str, Any]:
-    try:
-        told: dict[str, Any] = json.loads((state_dir / "status.json").read_text())
-    except FileNotFoundError:
+    """Empty, too, where it is nothing that a service writes: whoever shows progress must not stumble over it."""
+    file = opened(state_dir / "status.json")
+    if file is None:
         return {}
-    return told
+    with os.fdopen(file, "rb") as content:
+        text = content.read(_MOST_STATUS + 1)
+    try:
+        told = json.loads(text) if len(text) <= _MOST_STATUS else None
+    except (ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def opened(path: Path) -> int | None:
+    """A file, of which nobody is waited for as for a FIFO's; None where there is none. Raises OSError."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(f"{path} is no file")
+    return file
 
 
 if __name__ == "__main__":

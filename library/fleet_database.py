@@ -1,11 +1,11 @@
 #!/usr/bin/python
-"""Ansible module: prepare the embedded PostgreSQL of a fleet of one, and bring the fleet's schema up to date."""
+"""Ansible module: prepare the embedded PostgreSQL of a fleet of one, and bring the schema of any fleet up to date."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fleet_database
-short_description: Prepare the embedded PostgreSQL of a fleet of one, and bring the fleet's schema up to date
+short_description: Prepare the embedded PostgreSQL of a fleet of one, and bring the schema of any fleet up to date
 description:
   - With O(state=prepared), makes the data directory and its settings; the server itself is kept running by supervisord.
   - With O(state=migrated), makes the fleet's roles and database where they are missing, then applies the migrations that are.
@@ -16,18 +16,21 @@ options:
     choices: [prepared, migrated]
     required: true
   data_dir:
-    description: The server's data directory.
+    description: The embedded server's data directory. Without it, the server is Debian's, and not ours to prepare.
     type: path
-    required: true
+  port:
+    description: The port that names Debian's server's socket.
+    type: int
+    default: 5432
   socket_dir:
     description: Where its Unix socket is. The path must be short, see unix(7).
     type: path
     required: true
   run_as:
-    description: The user it runs as. Required when the module runs as root.
+    description: The user that the embedded server runs as. Required when the module runs as root.
     type: str
   trusted_users:
-    description: Users of the operating system who may log in as any role of the fleet.
+    description: Users of the operating system who, in the embedded server, may log in as any role of the fleet.
     type: list
     elements: str
     default: []
@@ -46,6 +49,11 @@ EXAMPLES = r"""
     state: prepared
     data_dir: "{{ fleet_state_dir }}/database"
     socket_dir: "{{ fleet_state_dir }}/run"
+
+- name: Bring the database of Debian's server to this version's schema
+  fleet_database:
+    state: migrated
+    socket_dir: /run/postgresql
 """
 
 RETURN = r"""
@@ -71,6 +79,7 @@ try:
     from piwheels_builder.db.connect import connected
     from piwheels_builder.db.embedded import EmbeddedDatabase, create_roles_and_database, is_prepared, prepare
     from piwheels_builder.db.migrate import migrate, pending_steps, steps
+    from piwheels_builder.db.served import ServedDatabase
     from piwheels_builder.errors import BadInput, DatabaseRefused, FleetError
 except ImportError:
     IMPORT_ERROR: str | None = traceback.format_exc()
@@ -79,7 +88,8 @@ else:
 
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["prepared", "migrated"], "required": True},
-    "data_dir": {"type": "path", "required": True},
+    "data_dir": {"type": "path"},
+    "port": {"type": "int", "default": 5432},
     "socket_dir": {"type": "path", "required": True},
     "run_as": {"type": "str"},
     "trusted_users": {"type": "list", "elements": "str", "default": []},
@@ -87,22 +97,28 @@ ARGUMENTS = {
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True, required_if=[("state", "prepared", ["data_dir"])])
     if IMPORT_ERROR is not None:
         module.fail_json(msg=missing_required_lib("piwheels_builder"), exception=IMPORT_ERROR)
-    database = EmbeddedDatabase(
-        Path(module.params["data_dir"]),
-        Path(module.params["socket_dir"]),
-        module.params["run_as"],
-        tuple(module.params["trusted_users"]),
-    )
     try:
-        result = {"prepared": prepared, "migrated": migrated}[module.params["state"]](database, check=module.check_mode)
+        if module.params["state"] == "prepared":
+            result = prepared(embedded(module.params), check=module.check_mode)
+        else:
+            database = embedded(module.params) if module.params["data_dir"] else served(module.params)
+            result = migrated(database, check=module.check_mode)
     except FleetError as error:
         module.fail_json(msg=str(error))
     except (OSError, subprocess.CalledProcessError) as error:
         module.fail_json(msg=f"the database cannot be prepared: {error}")
     module.exit_json(**result)
+
+
+def embedded(params: dict[str, Any]) -> EmbeddedDatabase:
+    return EmbeddedDatabase(Path(params["data_dir"]), Path(params["socket_dir"]), params["run_as"], tuple(params["trusted_users"]))
+
+
+def served(params: dict[str, Any]) -> ServedDatabase:
+    return ServedDatabase(Path(params["socket_dir"]), params["port"])
 
 
 def prepared(database: EmbeddedDatabase, *, check: bool) -> dict[str, Any]:
@@ -112,7 +128,7 @@ def prepared(database: EmbeddedDatabase, *, check: bool) -> dict[str, Any]:
     return {"changed": changed, "command": database.command}
 
 
-def migrated(database: EmbeddedDatabase, *, check: bool) -> dict[str, Any]:
+def migrated(database: EmbeddedDatabase | ServedDatabase, *, check: bool) -> dict[str, Any]:
     names = missing(database) if check else apply(database)
     return {
         "changed": bool(names),
@@ -121,7 +137,7 @@ def migrated(database: EmbeddedDatabase, *, check: bool) -> dict[str, Any]:
     }
 
 
-def missing(database: EmbeddedDatabase) -> list[str]:
+def missing(database: EmbeddedDatabase | ServedDatabase) -> list[str]:
     try:
         with connected(database.conninfo("piwheels_owner")) as connection:
             return [step.name for step in pending_steps(connection)]
@@ -132,7 +148,7 @@ def missing(database: EmbeddedDatabase) -> list[str]:
         return [step.name for step in steps()]
 
 
-def apply(database: EmbeddedDatabase) -> list[str]:
+def apply(database: EmbeddedDatabase | ServedDatabase) -> list[str]:
     create_roles_and_database(database)
     with connected(database.conninfo("piwheels_owner")) as connection:
         return migrate(connection)

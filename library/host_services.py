@@ -23,9 +23,9 @@ options:
         type: str
         required: true
       state:
-        description: Whether it should run.
+        description: Whether it should run. With V(unchanged) systemd only takes over what its unit says now.
         type: str
-        choices: [started, stopped]
+        choices: [started, stopped, unchanged]
         default: started
       enabled:
         description: Whether it should start with the host. Without it, that is left as it is.
@@ -83,7 +83,7 @@ ARGUMENTS = {
         "required": True,
         "options": {
             "name": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
+            "state": {"type": "str", "choices": ["started", "stopped", "unchanged"], "default": "started"},
             "enabled": {"type": "bool"},
             "masked": {"type": "bool"},
             "files": {"type": "list", "elements": "path", "default": []},

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: wheel_publication
-short_description: Publish the wheels that builders made, and bring the index's pages up to date
+short_description: Publish the wheels that builders made, keep logs, and bring the index's pages up to date
 description:
   - Takes every wheel that waits to be published from the directories its builders' outboxes were collected into, verifies it
     against the database and its own content, serves it, and writes the project pages that are due.
   - A wheel that fails a check is refused and its build fails. A wheel that is missing is lost and built again.
+  - A builder that delivered what no honest one does is quarantined, with a warning; what it made waits until a person has decided.
+  - Logs of failed attempts are kept as they came. One that is missing or damaged holds nothing up.
   - Runs on the index host with the interpreter of the virtual environment that piwheels_builder is installed in. Safe to
     interrupt at any moment and to run again.
 options:
@@ -24,7 +26,7 @@ options:
   incoming:
     description:
       - The directory that each builder's outbox was collected into, by the builder's name; in a fleet of one the outbox itself.
-      - Name only builders whose outbox was collected successfully, since what is missing there counts as lost.
+      - What is missing there counts as lost, but for O(recorded_before) and O(uncollected).
     type: dict
     default: {}
   recorded_before:
@@ -33,6 +35,11 @@ options:
         the next run.
       - Leave it out where the directories are the outboxes themselves.
     type: str
+  uncollected:
+    description: Builders whose outbox could not be collected. What came of it is published; what is missing is not lost.
+    type: list
+    elements: str
+    default: []
   private_projects:
     description: Projects whose pages never show upstream's files.
     type: list
@@ -42,6 +49,12 @@ options:
     description:
       - Whether our wheel leaves the pages where upstream has one that serves the same targets. A filename that upstream has is
         upstream's either way.
+    type: bool
+    default: true
+  armv6_twins:
+    description:
+      - Whether a C(linux_armv7l) wheel in which everything compiled is known to run on a Pi 1 and Zero is published a second time,
+        as C(linux_armv6l).
     type: bool
     default: true
   rerender:
@@ -84,6 +97,23 @@ lost:
   type: list
   elements: str
   returned: success
+logs_stored:
+  description: How many logs are kept now that were not before.
+  type: int
+  returned: success
+logs_lost:
+  description: Logs that were missing or damaged, as builder/directory.
+  type: list
+  elements: str
+  returned: success
+settled:
+  description: How many wheels and logs nobody waits for any more.
+  type: int
+  returned: success
+quarantined:
+  description: Why builders are believed nothing, by their names, of O(incoming).
+  type: dict
+  returned: success
 pages_written:
   description: How many projects have a page that changed; in check mode always 0.
   type: int
@@ -119,8 +149,10 @@ def main() -> None:
             "published_dir": {"type": "path", "required": True},
             "incoming": {"type": "dict", "default": {}},
             "recorded_before": {"type": "str"},
+            "uncollected": {"type": "list", "elements": "str", "default": []},
             "private_projects": {"type": "list", "elements": "str", "default": []},
             "upstream_wins": {"type": "bool", "default": True},
+            "armv6_twins": {"type": "bool", "default": True},
             "rerender": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
@@ -131,11 +163,19 @@ def main() -> None:
         report = run(module.params, check_mode=module.check_mode)
     except FleetError as error:
         module.fail_json(msg=str(error))
+    for builder, why in report.quarantined.items():
+        module.warn(
+            f"{builder} is quarantined ({why}): look at it, then `piwheels-builder resume {builder}` or `distrust {builder}`"
+        )
     module.exit_json(
         changed=report.changed,
         published=report.published,
         refused=[asdict(refused) for refused in report.refused],
         lost=report.lost,
+        logs_stored=report.logs_stored,
+        logs_lost=report.logs_lost,
+        settled=report.settled,
+        quarantined=report.quarantined,
         pages_written=report.pages_written,
         diff={"before": "", "after": as_text(report)},
     )
@@ -146,10 +186,18 @@ def run(parameters: dict[str, Any], *, check_mode: bool) -> Report:
     before = moment(parameters["recorded_before"])
     with connected(parameters["database"]) as connection:
         if check_mode:
-            return foresee(connection, incoming, before)
+            return foresee(connection, incoming, before, parameters["uncollected"])
         rules = PageRules(frozenset(map(canonicalize_name, parameters["private_projects"])), parameters["upstream_wins"])
-        published_dir = Path(parameters["published_dir"])
-        return publish(connection, published_dir, incoming, rules, recorded_before=before, rerender=parameters["rerender"])
+        return publish(
+            connection,
+            Path(parameters["published_dir"]),
+            incoming,
+            rules,
+            recorded_before=before,
+            uncollected=parameters["uncollected"],
+            armv6_twins=parameters["armv6_twins"],
+            rerender=parameters["rerender"],
+        )
 
 
 def moment(text: str | None) -> datetime | None:
@@ -169,6 +217,7 @@ def as_text(report: Report) -> str:
     lines = [f"published {wheel}" for wheel in report.published]
     lines += [f"refused {refused.wheel}: {refused.reason}" for refused in report.refused]
     lines += [f"lost {wheel}" for wheel in report.lost]
+    lines += [f"lost the log of {log}" for log in report.logs_lost]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -1,7 +1,7 @@
 """What stands on a project's pages: upstream's files, and those of our wheels that belong there."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -61,10 +61,17 @@ class OwnWheel:
     glibc_floor: str | None
     published_at: datetime
     built_on: str
+    is_twin: bool
 
     def serves(self, target: Target) -> bool:
         """Whether it installs and runs there: its tags say so, and it was built there or its C library is old enough."""
         return serves(target, self.tags, self.glibc_floor, self.built_on)
+
+    def served(self, wanted: Iterable[Target]) -> list[Target]:
+        """What of that is wanted it serves; a twin, those armv6l machines whose armv7l siblings are wanted."""
+        if self.is_twin:
+            wanted = (replace(target, architecture="armv6l") for target in wanted if target.architecture in ("armv6l", "armv7l"))
+        return [target for target in wanted if self.serves(target)]
 
     @cached_property
     def tags(self) -> frozenset[Tag]:
@@ -143,7 +150,7 @@ def _own_wheels(contents: ProjectContents, wanted: Sequence[Target], rules: Page
     kept = [wheel for wheel in contents.own if wheel.filename not in names and wheel.release_id in releases]
     if not rules.upstream_wins:
         return kept
-    return [wheel for wheel in kept if not _upstream_serves(contents, wheel, [t for t in wanted if wheel.serves(t)])]
+    return [wheel for wheel in kept if not _upstream_serves(contents, wheel, wheel.served(wanted))]
 
 
 def _upstream_serves(contents: ProjectContents, wheel: OwnWheel, targets: Sequence[Target]) -> bool:
@@ -155,7 +162,7 @@ def _upstream_serves(contents: ProjectContents, wheel: OwnWheel, targets: Sequen
 def _belongs(wheel: OwnWheel, root: SimpleRoot, wanted: Collection[Target]) -> bool:
     """A root of an OS release lists what serves a target there; the other what runs on every OS release that is wanted."""
     if root.os_release is not None:
-        return wheel.built_on == root.os_release or any(wheel.serves(t) for t in wanted if t.os_release == root.os_release)
+        return wheel.built_on == root.os_release or any(t.os_release == root.os_release for t in wheel.served(wanted))
     return all(_runs_on(os_release, wheel.tags, wheel.glibc_floor, wheel.built_on) for os_release in {t.os_release for t in wanted})
 
 

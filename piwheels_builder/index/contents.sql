@@ -18,7 +18,7 @@ WHERE upstream_file.project_id = :project_id;
 -- name: own_wheels_on_page(project_id)
 -- The wheels of ours that are served, and the OS release each was built on.
 SELECT wheel.filename, release.release_id, release.spelling, wheel.sha256, wheel.size, wheel.requires_python, wheel.metadata_sha256,
-       wheel.glibc_floor, wheel.published_at, target.os_release
+       wheel.glibc_floor, wheel.published_at, target.os_release, wheel.twin_of IS NOT NULL AS is_twin
 FROM release
 JOIN build USING (release_id)
 JOIN target USING (target_id)

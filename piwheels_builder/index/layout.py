@@ -40,6 +40,11 @@ def wheel_path(project: str, filename: str) -> PurePosixPath:
     return PurePosixPath("wheels", shard(project), project, checked_wheel_filename(filename))
 
 
+def log_path(project: str, attempt_id: int) -> PurePosixPath:
+    """Of a failed attempt's log under the tree's root. Raises BadInput."""
+    return PurePosixPath("logs", shard(project), project, f"{attempt_id}.log.gz")
+
+
 @dataclass(frozen=True)
 class SimpleRoot:
     """A simple index in the tree: one for each OS release, and one (None) for what holds on all of them."""

@@ -1,22 +1,25 @@
 -- name: awaiting(builders)
 -- The wheels of these builders that wait to be published, project by project, oldest first.
-SELECT wheel.wheel_id, release.project_id, project.name, release.version, build.target_id, wheel.filename, wheel.sha256, wheel.size,
-       builder.name AS builder, attempt.lease_id || '-' || attempt.build_id AS directory, attempt.recorded_at
-FROM wheel
-JOIN attempt USING (attempt_id)
-JOIN builder USING (builder_id)
-JOIN build ON build.build_id = wheel.build_id
+SELECT awaiting.wheel_id, release.project_id, project.name, release.version, build.target_id, awaiting.filename, awaiting.sha256,
+       awaiting.size, awaiting.builder, awaiting.lease_id || '-' || awaiting.build_id AS directory, awaiting.recorded_at
+FROM wheel_awaiting AS awaiting
+JOIN build USING (build_id)
 JOIN release USING (release_id)
 JOIN project ON project.project_id = release.project_id
-WHERE wheel.published_at IS NULL AND wheel.refused_reason IS NULL AND wheel.lost_at IS NULL
-  AND build.state = 'built' AND builder.name = ANY (:builders)
-ORDER BY project.name, wheel.wheel_id;
+WHERE awaiting.builder = ANY (:builders)
+ORDER BY project.name, awaiting.wheel_id;
 
 -- name: still_awaits(wheel_id)$
--- Whether nobody published, refused or lost it meanwhile.
-SELECT EXISTS (
-    SELECT FROM wheel
-    WHERE wheel_id = :wheel_id AND published_at IS NULL AND refused_reason IS NULL AND lost_at IS NULL);
+-- Whether nobody published, refused or lost it meanwhile, and its builder is believed still.
+SELECT EXISTS (SELECT FROM wheel_awaiting WHERE wheel_id = :wheel_id);
+
+-- name: suspect_builder(builder, what, quarantine)$
+-- What was found out about a builder; with quarantine, nothing more of it is believed.
+SELECT suspect_builder(:builder, :what, :quarantine);
+
+-- name: quarantined(builders)
+-- Those of these builders that are not believed, and why.
+SELECT name, standing_reason FROM builder WHERE standing = 'quarantined' AND name = ANY (:builders) ORDER BY name;
 
 -- name: published_as(filename)^
 -- The wheel of ours that has this filename, with the reason it was withdrawn for, if it was.

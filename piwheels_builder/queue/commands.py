@@ -18,10 +18,13 @@ from piwheels_builder.queue import breaker, trust
 from piwheels_builder.queue.failure_commands import run_requeue_all
 from piwheels_builder.queue.leasing import builder_loads, queue_totals
 from piwheels_builder.queue.plan import BuilderLoad
+from piwheels_builder.queue.progress import printable
 from piwheels_builder.queue.report import BuildReport, builds_of, requeue
 from piwheels_builder.settings import FleetSettings, load_fleet
 from piwheels_builder.states import BuildState
 
+#: Letters of an error that are shown.
+_LONGEST = 1000
 #: The state shown for what the catalogue does not have.
 _UNKNOWN = "unknown"
 #: What the totals are called where their names would not tell.
@@ -151,7 +154,7 @@ def _print_builds(builds: Sequence[BuildReport]) -> None:
         over = build.state in (BuildState.BUILT, BuildState.PUBLISHED, BuildState.FAILED)
         outcome = build.outcome if build.outcome and over else build.state
         seconds = "" if build.seconds is None else f"{build.seconds:.1f}"
-        why = build.wheel or build.error_line or build.reason
+        why = printable(build.wheel or build.error_line or build.reason, _LONGEST)
         table.add_row(
             f"{build.project} {build.version}", build.target, outcome, seconds, escape(why), style=_STYLES.get(build.state)
         )

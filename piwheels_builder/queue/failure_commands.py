@@ -12,8 +12,11 @@ from rich.table import Table
 from piwheels_builder.db.connect import connected
 from piwheels_builder.errors import BadInput
 from piwheels_builder.queue.failures import FailureGroup, Kind, count_failures, failure_groups, requeue_failures
+from piwheels_builder.queue.progress import printable
 from piwheels_builder.settings import load_fleet
 
+#: Letters of a word that are shown.
+_LONGEST = 1000
 #: More than so many builds are queued again only after a yes.
 MANY = 1000
 
@@ -58,9 +61,10 @@ def _agrees(number: int) -> bool:
 def _print_groups(groups: list[FailureGroup], part: str | None) -> None:
     table = Table("builds", "projects", "outcome", "missing", *([part] if part else []), "latest", "its error")
     for group in groups:
-        divided = [escape(group.toolchain or "")] if part else []
-        words = (group.outcome, escape(group.missing or ""), *divided, escape(group.example), escape(group.error_line or ""))
-        table.add_row(str(group.builds), str(group.projects), *words)
+        divided = [group.toolchain] if part else []
+        # Most of it is what a stranger's build said.
+        words = (group.outcome, group.missing, *divided, group.example, group.error_line)
+        table.add_row(str(group.builds), str(group.projects), *(escape(printable(word or "", _LONGEST)) for word in words))
     # As wide as it is: what is missing gets copied into a package search.
     console = Console()
     console.width = max(console.width, console.measure(table, options=console.options.update(max_width=10_000)).maximum)

@@ -152,9 +152,9 @@ def _send(message: bytes) -> bool:
     return True
 
 
-def printable(text: object) -> str:
+def printable(text: object, longest: int = _LONGEST) -> str:
     """A builder's words, short, and without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "?" for letter in str(text))[:_LONGEST]
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text)[:longest])
 
 
 def counts(built: int, failed: int) -> str:

@@ -234,7 +234,9 @@ def test_what_its_builder_says_is_not_believed(host: IndexHost, filename: str, c
     entry = host.outbox / f"{batch.lease_id}-{build_id}"
     entry.mkdir()
     (entry / Path(filename).name).write_bytes(content)
-    host.record(str(batch.lease_id), build_id, filename, content)
+    host.record(str(batch.lease_id), build_id, "demo-1.0-py3-none-any.whl", content)
+    # The database takes no such name from a builder; publication does not rely on that.
+    host.fleet.ask("UPDATE wheel SET filename = %s", filename)
     (refused,) = host.publish().refused
     assert re.search(reason, refused.reason)
     assert state(host, "demo")[0] == "failed"
@@ -348,7 +350,7 @@ def test_upstreams_wheel_for_another_python_does_not_win(host: IndexHost) -> Non
 )
 def test_upstream_wins_where_it_serves_the_target(host: IndexHost, ours: str, theirs: str, wins: bool) -> None:
     host.build("demo", tag=ours)
-    host.publish()
+    host.publish(armv6_twins=False)
     own = f"demo-1.0-{ours}.whl"
     assert own in (filenames(host, "demo") or [])
     host.upstream_offers("demo", f"demo-1.0-{theirs}.whl")

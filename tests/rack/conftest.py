@@ -10,6 +10,8 @@ import pytest
 
 from tests.rack import rack as racks
 from tests.rack.addresses import KINDS, rack_number
+from tests.rack.attacks import OUTBOX, SERVICE, Intruder, Operator
+from tests.rack.fleet import Fleet
 from tests.rack.hosts import Host, host
 from tests.rack.playbooks import Run, play
 
@@ -34,3 +36,24 @@ def provisioned(rack: Mapping[str, Host]) -> Run:
     """What the first ``provision.yml`` said; it succeeded."""
     assert rack
     return play("provision.yml").succeeded()
+
+
+@pytest.fixture(scope="module")
+def operator(provisioned: Run, rack: Mapping[str, Host]) -> Iterator[Operator]:
+    """Who looks on from the index host, whose own rounds are stopped meanwhile."""
+    assert provisioned
+    operator = Operator(Fleet(rack["index"]), "bookworm")
+    operator.index.must("systemctl", "stop", "piwheels-build.timer", "piwheels-build.service")
+    yield operator
+    operator.index.must("systemctl", "start", "piwheels-build.timer")
+
+
+@pytest.fixture(scope="module")
+def intruder(operator: Operator, rack: Mapping[str, Host]) -> Iterator[Intruder]:
+    """Who has taken the builder bookworm over. Afterwards it is an honest member again."""
+    intruder = Intruder(rack["bookworm"])
+    intruder.host.must("systemctl", "stop", SERVICE)
+    yield intruder
+    operator.make_amends()
+    intruder.host.must("sh", "-c", f"rm -rf {OUTBOX}/*-*")
+    intruder.host.must("systemctl", "start", SERVICE)

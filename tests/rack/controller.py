@@ -15,8 +15,8 @@ from tests.rack.playbooks import ROOT, command, environment
 class Controller:
     """One run at a time; what it said is kept for whoever looks into a failure."""
 
-    def __init__(self, extra: Mapping[str, Any]) -> None:
-        self._extra = extra
+    def __init__(self, extra: Mapping[str, Any], options: tuple[str, ...] = ()) -> None:
+        self._command = command("build.yml", extra=extra, options=options)
         self._said = Path(tempfile.mkstemp(prefix="rack-build-")[1])
         self._run: subprocess.Popen[bytes] | None = None
         #: Besides the operator's own.
@@ -25,7 +25,7 @@ class Controller:
     def start(self) -> None:
         with self._said.open("ab") as said:
             self._run = subprocess.Popen(
-                command("build.yml", extra=self._extra),
+                self._command,
                 cwd=ROOT,
                 env={**environment(), **self.environment},
                 stdin=subprocess.DEVNULL,

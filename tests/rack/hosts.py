@@ -103,7 +103,7 @@ class Host:
 
     def stop(self) -> None:
         """Shut it down in order, and wait; one that hangs is switched off. Raises RackError."""
-        pid = self._nspawn_pid()
+        pid = self._main_pid()
         if pid is None:
             return
         # Not by nspawn's own signal: qemu-user numbers real-time signals otherwise, and the host would go into rescue mode.
@@ -114,7 +114,7 @@ class Host:
 
     def kill(self) -> None:
         """Pull its plug: its processes end at once, and no neighbour hears of it. Raises RackError."""
-        pid = self._nspawn_pid()
+        pid = self._main_pid()
         if pid is None:
             return
         network.cut(self.address)
@@ -134,7 +134,7 @@ class Host:
 
     def is_running(self) -> bool:
         """Whether it is switched on."""
-        return self._nspawn_pid() is not None
+        return self._main_pid() is not None
 
     def answers(self) -> bool:
         """Whether its sshd answers over the network."""
@@ -238,14 +238,14 @@ class Host:
 
     def leader(self) -> int:
         """The process that is its PID 1. Raises RackError if it is off."""
-        pid = self._nspawn_pid()
+        pid = self._main_pid()
         leader = None if pid is None else processes.child(pid)
         if leader is None:
             msg = f"{self.name} is off: `python3 -m tests.rack up {self.name}` switches it on"
             raise RackError(msg)
         return leader
 
-    def _nspawn_pid(self) -> int | None:
+    def _main_pid(self) -> int | None:
         return processes.found(NSPAWN, f"--machine={self.address.name}")
 
     def _keep_what_it_fetched(self) -> None:

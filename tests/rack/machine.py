@@ -3,7 +3,7 @@
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +43,9 @@ def require_root() -> None:
         raise RackError(msg)
 
 
-def install_packages() -> None:
-    """Install what is missing here, without starting any of it. Raises RackError."""
-    missing = [package for package, file in PACKAGES.items() if not Path(file).exists()]
+def install_packages(wanted: Mapping[str, str] = PACKAGES) -> None:
+    """Install what is missing here of packages, each with a file of its own, without starting any of it. Raises RackError."""
+    missing = [package for package, file in wanted.items() if not Path(file).exists()]
     if not missing:
         return
     say(f"installing on this machine: {' '.join(missing)}")

@@ -17,11 +17,12 @@ def plug_in(address: Address) -> None:
     unplug(address)
     run("ip", "netns", "add", address.name)
     run("ip", "link", "add", address.link, "type", "veth", "peer", "name", "eth0", "netns", address.name)
-    _this_side(address)
+    this_side(address)
     _that_side(address)
 
 
-def _this_side(address: Address) -> None:
+def this_side(address: Address) -> None:
+    """Give this machine's end of a cable its addresses, and switch it on."""
     if address.gateway_ipv4:
         run("ip", "address", "add", f"{address.gateway_ipv4}/24", "dev", address.link)
     # Else Linux would forget the address with the cable.

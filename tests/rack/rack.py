@@ -8,12 +8,24 @@ from tests.rack import images, machine, nat64, network, places
 from tests.rack.addresses import Address, addresses
 from tests.rack.commands import RackError, run, say, works
 from tests.rack.hosts import Host, host
+from tests.rack.power import KIND
+from tests.rack.power import machine as whole_machine
 
 
 def chosen(number: int, names: Sequence[str]) -> list[Host]:
     """The hosts of these names, all if there are none; emulated ones last, since they are slowest. Raises RackError."""
-    found = [host(name, number) for name in (names or addresses(number))]
+    found = [_named(number, name) for name in (names or addresses(number))]
     return sorted(found, key=lambda each: each.address.kind.architecture != "native")
+
+
+def _named(number: int, name: str) -> Host:
+    return whole_machine(number) if name == KIND.name else host(name, number)
+
+
+def _made(number: int) -> list[Host]:
+    """All hosts of a rack; the whole machine among them where somebody asked for it."""
+    extra = whole_machine(number)
+    return [*chosen(number, ()), *([extra] if extra.directory.exists() else [])]
 
 
 def up(number: int, names: Sequence[str] = ()) -> None:
@@ -58,7 +70,7 @@ def down(number: int) -> None:
     machine.require_root()
     with places.locked(places.lock_of(str(number))):
         _hang_up(number)
-        for each in chosen(number, ()):
+        for each in _made(number):
             each.remove()
         nat64.stop(number)
         network.stop_forwarding(number)
@@ -76,7 +88,7 @@ def _hang_up(number: int) -> None:
 
 def status(number: int) -> list[str]:
     """A line for each host."""
-    return [f"{each.name:10} {_how(each):12} {each.address.reached_at}" for each in chosen(number, ())]
+    return [f"{each.name:10} {_how(each):12} {each.address.reached_at}" for each in _made(number)]
 
 
 def _how(each: Host) -> str:
@@ -91,7 +103,7 @@ def _how(each: Host) -> str:
 
 def switched_on(number: int, name: str) -> Host:
     """A host that is switched on. Raises RackError."""
-    found = host(name, number)
+    found = _named(number, name)
     if not found.is_running():
         msg = f"{name} is off: `python3 -m tests.rack up {name}` switches it on"
         raise RackError(msg)

@@ -19,6 +19,7 @@ _BACKEND = """
 import base64, hashlib, sys, sysconfig, time, zipfile
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    held = bytearray(b"x") * ({megabytes} << 20)
     time.sleep({seconds})
     if {fails}:
         raise SystemExit("this release never builds")
@@ -46,7 +47,10 @@ _PYPROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-
 
 @dataclass(frozen=True)
 class Release:
-    """A release that the upstream offers. ``seconds`` is how long its backend takes; ``platform``: its wheel is for one ABI."""
+    """A release that the upstream offers.
+
+    ``seconds`` is how long its backend takes, and ``megabytes`` (MiB) what it holds meanwhile; ``platform``: its wheel is for one ABI.
+    """
 
     project: str
     version: str = "1.0"
@@ -54,6 +58,7 @@ class Release:
     fails: bool = False
     platform: bool = False
     requires_python: str = ">=3.8"
+    megabytes: int = 0
 
     @property
     def filename(self) -> str:
@@ -67,6 +72,7 @@ class Release:
         """The same bytes each time."""
         backend = _BACKEND.format(
             seconds=self.seconds,
+            megabytes=self.megabytes,
             fails=self.fails,
             platform=self.platform,
             module=self.module,

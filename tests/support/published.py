@@ -189,7 +189,9 @@ def _configuration(tree: Path, run_dir: Path, log_dir: Path, *, port: int, upstr
     return templates.get_template("nginx.conf.j2").render(
         ansible_managed="a test",
         index_root=tree,
-        index_listen=f"127.0.0.1:{port}",
+        index_listen=[f"127.0.0.1:{port}"],
+        index_listen_tls=[],
+        index_tls="off",
         index_run_dir=run_dir,
         index_log_dir=log_dir,
         index_user="www-data" if os.geteuid() == 0 else None,

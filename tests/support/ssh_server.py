@@ -13,6 +13,7 @@ from pathlib import Path
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
 _SECONDS = 20
+_REACH = ("PIP_INDEX_URL", "PIP_CONFIG_FILE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "http_proxy", "https_proxy", "no_proxy")
 
 
 @contextmanager
@@ -76,7 +77,10 @@ def serving_logins(key: Path, authorized: Path, port: int | None = None) -> Iter
         Path("/run/sshd").mkdir(exist_ok=True)
     authorized.chmod(0o644)
     options = [f"HostKey={key}", f"AuthorizedKeysFile={authorized}", "StrictModes=no", "UsePAM=no", "PidFile=none"]
-    options += ["ListenAddress=127.0.0.1", "PermitRootLogin=prohibit-password"]
+    # Who logs in reaches the upstream index as whoever runs the tests does.
+    reach = " ".join(f"{name}={os.environ[name]}" for name in _REACH if name in os.environ)
+    options += ["ListenAddress=127.0.0.1", "PermitRootLogin=prohibit-password", "Subsystem=sftp internal-sftp"]
+    options += [f"SetEnv={reach}"] if reach else []
     log = key.parent / "sshd.log"
     with log.open("ab") as told:
         command = [SSHD, "-D", "-e", "-f", "/dev/null", "-p", str(port), *(f"-o{option}" for option in options)]

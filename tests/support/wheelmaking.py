@@ -29,9 +29,11 @@ def pack(path: Path, files: Mapping[str, bytes], record: str | None = None) -> P
     info = next(name.partition("/")[0] for name in files if ".dist-info/" in name)
     lines = "".join(record_line(name, content) for name, content in files.items()) + f"{info}/RECORD,,\n"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-        archive.writestr(f"{info}/RECORD", lines if record is None else record)
+        for name, content in {**files, f"{info}/RECORD": (lines if record is None else record).encode()}.items():
+            # The same content makes the same bytes, at any time.
+            member = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
+            member.external_attr = 0o100644 << 16
+            archive.writestr(member, content, zipfile.ZIP_DEFLATED)
     return path
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from piwheels_builder.queue.convergence import BuilderSilent, Convergence, DispatchStopped, Leased, Patience, Sight, Unreachable
+from piwheels_builder.queue.progress import Progress
 
 NOTHING = {"leasable": 0, "leased": 0, "waiting": 0, "held": 0, "delayed": 0, "too_large": 0, "unpublished": 0}
 
@@ -92,6 +93,9 @@ class MadeUpFleet:
         self.published += now
         return now
 
+    def show(self, progress: Progress) -> None:
+        self.said.append(progress.text())
+
     def say(self, text: str) -> None:
         self.said.append(text)
 
@@ -115,7 +119,8 @@ def test_progress_is_said_once_for_each_change() -> None:
     converge(fleet)
     assert fleet.said[:2] == ["0 of 4 done", "0 of 4 done; building demo 1; 1 in its spool"]
     assert fleet.said[-1].startswith("4 of 4 done")
-    assert all(one != other for one, other in pairwise(fleet.said))
+    # The last one says besides that it is over.
+    assert all(one != other for one, other in pairwise(fleet.said[:-1]))
 
 
 def test_nothing_to_do_takes_no_time() -> None:
@@ -248,3 +253,36 @@ def test_builds_that_no_builder_is_large_enough_for_are_told_and_not_waited_for(
     _, clock = converge(fleet)
     assert clock.now == 0
     assert "2 need a larger builder" in fleet.said[-1]
+
+
+def test_a_large_fleet_asks_no_more_often_than_it_was_told_to_while_there_is_work() -> None:
+    def questions(apart: float) -> int:
+        fleet = MadeUpFleet([a_batch(str(number)) for number in range(5)])
+        asked = 0
+        lease = fleet.lease
+
+        def count() -> Leased:
+            nonlocal asked
+            asked += 1
+            return lease()
+
+        looks = 0
+
+        def look() -> Sight:
+            nonlocal looks
+            looks += 1
+            return Sight(True, (f"demo {looks}",), 3) if looks < 100 else Sight(True)
+
+        fleet.lease, fleet.look = count, look  # type: ignore[method-assign]
+        converge(fleet, apart=apart)
+        return asked
+
+    assert questions(apart=8) < questions(apart=0) / 2
+
+
+def test_wheels_that_wait_for_ever_end_the_run_with_a_word() -> None:
+    fleet = MadeUpFleet([])
+    fleet.unpublished = 1
+    fleet.publish = lambda: 0  # type: ignore[method-assign]
+    with pytest.raises(Unreachable, match="wait to be published"):
+        converge(fleet, away=100)

@@ -9,8 +9,8 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- What every builder's login role may do: log in, four times at once, and hold the database up for a minute at most. Made where it is
--- missing. The answer is whether anything changed.
+-- What every builder's login role may do: log in, four times at once, hold the database up for a minute, which it may lengthen, and
+-- write a bit of a sort to the server's disk, which it may not. Made where it is missing. The answer is whether anything changed.
 CREATE OR REPLACE FUNCTION admit_login(its_login text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
@@ -18,12 +18,14 @@ BEGIN
         EXECUTE format('CREATE ROLE %I IN ROLE piwheels_builder', its_login);
     ELSIF EXISTS (
         SELECT FROM pg_roles
-        WHERE rolname = its_login AND rolcanlogin AND rolconnlimit = 4 AND rolconfig = ARRAY['statement_timeout=60s']) THEN
+        WHERE rolname = its_login AND rolcanlogin AND rolconnlimit = 4
+          AND rolconfig = ARRAY['statement_timeout=60s', 'temp_file_limit=64MB']) THEN
         RETURN false;
     END IF;
     EXECUTE format('ALTER ROLE %I LOGIN CONNECTION LIMIT 4', its_login);
     EXECUTE format('ALTER ROLE %I RESET ALL', its_login);
     EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', its_login, '60s');
+    EXECUTE format('ALTER ROLE %I SET temp_file_limit = %L', its_login, '64MB');
     RETURN true;
 END $$;
 

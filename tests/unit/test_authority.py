@@ -1,0 +1,150 @@
+"""The fleet's authority: what it signs, what it believes of a request, when it signs anew."""
+
+import stat
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from piwheels_builder import authority as module
+from piwheels_builder.authority import Authority, Server, due, is_kept, make, sign
+from piwheels_builder.errors import BadInput
+
+NAMES = ("index.invalid", "192.0.2.1", "2001:db8::1")
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    made = Authority(tmp_path / "authority")
+    make(made, server(tmp_path))
+    return made
+
+
+def server(place: Path, names: Sequence[str] = NAMES) -> Server:
+    return Server(place / "tls", names)
+
+
+def request(key: Key, name: str = "piwheels_owner", *extensions: x509.ExtensionType) -> str:
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=True)
+    algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    return builder.sign(key, algorithm).public_bytes(Encoding.PEM).decode()
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def test_it_is_made_once(tmp_path: Path, authority: Authority) -> None:
+    key = authority.key_path.read_bytes()
+    assert make(authority, server(tmp_path)) == []
+    assert authority.key_path.read_bytes() == key
+    assert stat.S_IMODE(authority.key_path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(authority.directory.stat().st_mode) == 0o700
+
+
+def test_a_server_is_called_by_all_its_names(tmp_path: Path, authority: Authority) -> None:
+    certificate = x509.load_pem_x509_certificate(server(tmp_path).certificate_path.read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["index.invalid"]
+    assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == list(NAMES[1:])
+    certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.certificate_path.read_bytes()))
+
+
+@pytest.mark.parametrize(("days", "then"), [(0, []), (769, []), (771, ["server"])])
+def test_a_server_is_certified_anew_before_its_certificate_ends(
+    tmp_path: Path, authority: Authority, days: int, then: list[str]
+) -> None:
+    assert due(authority, server(tmp_path), datetime.now(UTC) + timedelta(days=days)) == then
+
+
+def test_a_server_is_certified_anew_for_other_names_another_authority_and_a_strange_key(
+    tmp_path: Path, authority: Authority
+) -> None:
+    assert make(authority, server(tmp_path, [*NAMES, "other.invalid"])) == ["server"]
+    assert make(authority, server(tmp_path)) == ["server"]
+    other = Authority(tmp_path / "other")
+    make(other, Server(tmp_path / "elsewhere", NAMES))
+    assert due(other, server(tmp_path)) == ["server"]
+    server(tmp_path).key_path.write_bytes(other.key_path.read_bytes())
+    assert due(authority, server(tmp_path)) == ["server"]
+
+
+def test_a_name_that_no_certificate_can_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="fleet_index_names"):
+        make(Authority(tmp_path / "authority"), server(tmp_path, ["wörld.invalid"]))
+
+
+def test_nothing_of_a_request_is_believed_but_its_key(authority: Authority) -> None:
+    key = new_key()
+    wishes = (
+        x509.BasicConstraints(ca=True, path_length=None),
+        x509.SubjectAlternativeName([x509.DNSName("index.invalid")]),
+        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]),
+    )
+    certificate, new = sign(authority, "pi1", request(key, "piwheels_owner", *wishes))
+    assert new
+    assert certificate.subject.rfc4514_string() == "CN=builder_pi1"
+    assert certificate.public_key() == key.public_key()
+    extensions = certificate.extensions
+    assert not extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    assert list(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+    with pytest.raises(x509.ExtensionNotFound):
+        extensions.get_extension_for_class(x509.SubjectAlternativeName)
+
+
+def test_a_certificate_is_kept_for_the_same_key_and_no_other(authority: Authority) -> None:
+    key, other = request(new_key()), request(new_key())
+    assert not is_kept(authority, "pi1", key)
+    first, _ = sign(authority, "pi1", key)
+    assert is_kept(authority, "pi1", key)
+    assert sign(authority, "pi1", key) == (first, False)
+    assert not is_kept(authority, "pi2", key)
+    second, new = sign(authority, "pi1", other)
+    assert new
+    assert second.serial_number != first.serial_number
+
+
+@pytest.mark.parametrize(("days", "kept"), [(61, True), (59, False)])
+def test_a_certificate_is_replaced_when_it_ends_soon(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, days: int, kept: bool
+) -> None:
+    monkeypatch.setattr(module, "_CLIENT_LASTS", timedelta(days=days))
+    asked = request(new_key())
+    sign(authority, "pi1", asked)
+    assert is_kept(authority, "pi1", asked) == kept
+
+
+@pytest.mark.parametrize("name", ["", "PI1", "-pi", "pi/../x", "pi 1", "a" * 55, "pi1\n"])
+def test_a_name_that_is_none_is_refused(authority: Authority, name: str) -> None:
+    with pytest.raises(BadInput, match="no builder's name"):
+        sign(authority, name, request(new_key()))
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("nonsense", "cannot be read"),
+        (request(rsa.generate_private_key(65537, 1024)), "too weak"),
+        (request(ed25519.Ed25519PrivateKey.generate()), "too weak or of another kind"),
+    ],
+)
+def test_a_request_that_cannot_be_signed_is_refused(authority: Authority, asked: str, told: str) -> None:
+    with pytest.raises(BadInput, match=told):
+        sign(authority, "pi1", asked)
+
+
+def test_a_request_with_the_key_of_another_is_refused(authority: Authority) -> None:
+    asked = x509.load_pem_x509_csr(request(new_key()).encode()).public_bytes(Encoding.DER)
+    # The last bytes are the signature's.
+    damaged = x509.load_der_x509_csr(asked[:-1] + bytes([asked[-1] ^ 1])).public_bytes(Encoding.PEM).decode()
+    with pytest.raises(BadInput, match="not signed by its own key"):
+        sign(authority, "pi1", damaged)

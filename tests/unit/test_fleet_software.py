@@ -1,0 +1,93 @@
+"""What is installed on a host: looked for by one file, made aside, never half in place."""
+
+import runpy
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MODULE = Path(__file__).parents[2] / "library/fleet_software.py"
+USUAL = {
+    "extras": [],
+    "packages": ["rsync"],
+    "masked": [],
+    "index": "",
+    "compiled": False,
+    "os_releases": [],
+    "playbooks_version": "",
+}
+
+
+@pytest.fixture
+def software(tmp_path: Path) -> Callable[..., Any]:
+    kind = runpy.run_path(str(MODULE))["Software"]
+
+    def fill(_: Any, place: Path, wheel: str, _tools: Path) -> None:
+        (place / "bin").mkdir(parents=True)
+        (place / "bin/python").write_text("")
+        if wheel == "cut":
+            raise KeyboardInterrupt
+        (place / "complete").write_text("")
+
+    @contextmanager
+    def tools(_: Any, bootstrap: Path) -> Iterator[Path]:
+        yield bootstrap
+
+    kind._fill, kind._tools = fill, tools
+    return lambda version, **more: kind({**USUAL, "directory": str(tmp_path), "version": version, **more})
+
+
+def test_a_version_is_installed_once(software: Callable[..., Any], tmp_path: Path) -> None:
+    assert software("1").missing() == ["wheel"]
+    software("1").install_wheel("w")
+    assert software("1").missing() == []
+    stamped = (tmp_path / "installed").stat().st_mtime_ns
+    assert software("1").missing() == []
+    assert (tmp_path / "installed").stat().st_mtime_ns == stamped
+
+
+@pytest.mark.parametrize("other", [{"extras": ["controller"]}, {"packages": ["rsync", "sudo"]}, {"compiled": True}])
+def test_what_is_asked_of_it_is_part_of_a_version(software: Callable[..., Any], other: dict[str, Any]) -> None:
+    software("1").install_wheel("w")
+    assert software("1", **other).missing() == ["wheel"]
+
+
+def test_an_interrupted_installation_leaves_the_old_version_and_is_made_good(software: Callable[..., Any], tmp_path: Path) -> None:
+    software("1").install_wheel("w")
+    before = (tmp_path / "venv").readlink()
+    with pytest.raises(KeyboardInterrupt):
+        software("2").install_wheel("cut")
+    assert (tmp_path / "venv").readlink() == before
+    assert (tmp_path / "venv/bin/python").exists()
+    assert software("2").missing() == ["wheel"]
+    # What was left of it is no version.
+    left = next((tmp_path / "versions").glob("2-*"))
+    assert not (left / "complete").exists()
+
+
+def test_the_version_before_is_kept_and_older_ones_go(software: Callable[..., Any], tmp_path: Path) -> None:
+    for version in ("1", "2", "3"):
+        software(version).install_wheel("w")
+    assert sorted(path.name[0] for path in (tmp_path / "versions").iterdir()) == ["2", "3"]
+    assert (tmp_path / "venv").readlink().name.startswith("3-")
+
+
+def test_playbooks_are_unpacked_beside_the_ones_before(software: Callable[..., Any], tmp_path: Path) -> None:
+    for version in ("p1", "p2", "p3"):
+        (tmp_path / "build.yml").write_text(version)
+        with tarfile.open(tmp_path / "playbooks.tar", "w") as tar:
+            tar.add(tmp_path / "build.yml", "build.yml")
+        wanted = software("1", playbooks_version=version)
+        assert wanted.missing() == ["wheel", "playbooks"]
+        wanted.install_playbooks(str(tmp_path / "playbooks.tar"))
+        assert wanted.missing() == ["wheel"]
+        assert (tmp_path / "checkout/build.yml").read_text() == version
+    assert sorted(path.name for path in (tmp_path / "checkouts").iterdir()) == ["p2", "p3"]
+
+
+def test_a_host_that_cannot_be_one_is_told_why(software: Callable[..., Any]) -> None:
+    with pytest.raises(Exception, match="install Debian or Raspberry Pi OS sid"):
+        software("1", os_releases=["sid"]).check_host()
