@@ -27,11 +27,6 @@ options:
     type: list
     elements: str
     default: []
-  masked:
-    description: Units that nothing may start, since the packages come with a service that is not wanted.
-    type: list
-    elements: str
-    default: []
   index:
     description: The simple index that packages come from. Empty is the one that pip is configured with on the host.
     type: str
@@ -42,7 +37,7 @@ options:
     elements: str
     required: true
   compiled:
-    description: Whether all modules are compiled, for users who could not keep what Python compiles for them.
+    description: Whether modules are compiled, for users who can't keep what Python compiles for them.
     type: bool
     default: false
   with_playbooks:
@@ -67,9 +62,7 @@ attributes:
   check_mode:
     description: Tells what is missing.
     support: full
-  diff_mode:
-    description: Names what is missing.
-    support: full
+  diff_mode: {description: Names what is missing., support: full}
 """
 
 EXAMPLES = r"""
@@ -104,7 +97,6 @@ ARGUMENTS = {
     "directory": {"type": "path", "required": True},
     "extras": {"type": "list", "elements": "str", "default": []},
     "packages": {"type": "list", "elements": "str", "default": []},
-    "masked": {"type": "list", "elements": "str", "default": []},
     "index": {"type": "str", "default": ""},
     "os_releases": {"type": "list", "elements": "str", "required": True},
     "compiled": {"type": "bool", "default": False},
@@ -202,8 +194,9 @@ class Software:
         missing = [name for name in self.packages if name not in installed_packages(self.packages)]
         if not missing:
             return
-        if self._params["masked"]:
-            run("systemctl", "mask", *self._params["masked"])
+        if "nginx" in missing:
+            # It would serve its own page at once; the fleet runs it as a service of its own.
+            run("systemctl", "mask", "nginx.service")
         get = ("apt-get", "-qy", "-o", "DPkg::Lock::Timeout=600")
         install = (*get, "install", "--no-install-recommends", *missing)
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

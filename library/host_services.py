@@ -222,12 +222,18 @@ def check_known(wanted: dict[str, Any], unit: Unit) -> None:
         raise Failed(f"there is no unit {wanted['name']} on this host")
 
 
+def has_unseen(wanted: dict[str, Any], unit: Unit) -> bool:
+    """Whether a drop-in of it lies in a directory that systemd hasn't looked into: it does not say so itself."""
+    drop_ins = (Path(file) for file in wanted["files"] if "/systemd/system/" in file and file.endswith(".conf"))
+    return unit.known and any(path.exists() and path not in unit.own_files for path in drop_ins)
+
+
 def run(module: AnsibleModule) -> list[str]:
     services = module.params["services"]
     names = [service["name"] for service in services]
     units, done = look(names), []
     # A unit that was never loaded needs none, and one whose file was removed is still known.
-    if any(unit.needs_daemon_reload for unit in units):
+    if any(unit.needs_daemon_reload or has_unseen(wanted, unit) for wanted, unit in zip(services, units, strict=True)):
         done.append("daemon-reload")
         if not module.check_mode:
             systemctl("daemon-reload")

@@ -84,6 +84,10 @@ hungry:
   description: Builders with room in their spools.
   returned: always
   type: list
+holding:
+  description: Builders that builds are leased to.
+  returned: always
+  type: list
 waiting:
   description: Builders with wheels or logs waiting to be collected.
   returned: always
@@ -188,6 +192,7 @@ def act(connection: Connection, params: dict[str, Any]) -> dict[str, Any]:
     loads = leasing.builder_loads(connection, params["builders"])
     result["paused"] = {load.name: load.standing_reason for load in loads if load.standing in breaker.NOT_SERVED}
     result["hungry"] = [load.name for load in hungry(loads, params["spool_seconds"])]
+    result["holding"] = [load.name for load in loads if load.spool_builds]
     result["waiting"] = [load.name for load in loads if load.is_awaited]
     result["time"] = leasing.clock(connection)
     if params["since"]:

@@ -83,7 +83,7 @@ collected:
   description: How many files came, by builder.
   type: dict
   returned: success
-unreachable:
+unreachable_builders:
   description: Why not all that is awaited came from a builder, by its name; C(uncollected) of M(wheel_publication).
   type: dict
   returned: success
@@ -134,7 +134,8 @@ def main() -> None:
         changed=bool(done.collected),
         collected_at=done.collected_at.isoformat(),
         collected=done.collected,
-        unreachable=done.unreachable,
+        # Not just unreachable: a result of that name is one of a host that cannot be reached, and ends the play.
+        unreachable_builders=done.unreachable,
         diff={"before": "", "after": "".join(f"{count} files from {name}\n" for name, count in sorted(done.collected.items()))},
     )
 

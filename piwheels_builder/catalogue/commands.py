@@ -17,6 +17,7 @@ from piwheels_builder.catalogue.upstream import UpstreamIndex
 from piwheels_builder.catalogue.wanting import QueueChange, apply_needs
 from piwheels_builder.db.connect import Connection, connected
 from piwheels_builder.errors import BadInput
+from piwheels_builder.queue.progress import printable
 from piwheels_builder.settings import load_fleet
 
 _queries = aiosql.from_path(Path(str(files(__package__))) / "commands.sql", "psycopg2")
@@ -59,9 +60,13 @@ def _told(explanation: Explanation) -> str:
     if explanation.state:
         lines.append(f"  build: {explanation.state}: {explanation.state_reason}")
     if explanation.outcome:
-        lines.append(f"  last attempt: {explanation.outcome}" + (f": {explanation.error_line}" if explanation.error_line else ""))
+        lines.append(
+            f"  last attempt: {explanation.outcome}" + (f": {printable(explanation.error_line)}" if explanation.error_line else "")
+        )
     if explanation.wheel:
         lines.append(f"  wheel: {explanation.wheel}")
+    if explanation.log:
+        lines.append(f"  log, on the index: {explanation.log}")
     return "\n".join(lines)
 
 

@@ -8,13 +8,14 @@ from piwheels_builder.catalogue.policy import Choice, Policy
 from piwheels_builder.catalogue.wanting import TargetNeed, needs_of
 from piwheels_builder.db.connect import Connection
 from piwheels_builder.errors import UnknownProject
+from piwheels_builder.index.layout import log_path
 
 _PRIORITIES = {FORCED: "forced by the operator", NEWEST: "newest release of its project"}
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """One release for one target. ``state`` to ``wheel`` are of its build, None where there is none."""
+    """One release for one target. ``state`` to ``log`` are of its build, or None. The log is a path of the index."""
 
     project: str
     version: str
@@ -26,6 +27,7 @@ class Explanation:
     outcome: str | None
     error_line: str | None
     wheel: str | None
+    log: str | None
 
 
 def explain(connection: Connection, choice: Choice, policy: Policy) -> list[Explanation]:
@@ -64,4 +66,5 @@ def _explanation(project: str, version: str, each: TargetNeed) -> Explanation:
         outcome=build.outcome if build else None,
         error_line=build.error_line if build else None,
         wheel=build.wheel if build else None,
+        log=f"/{log_path(project, build.logged).with_suffix('')}" if build and build.logged else None,
     )

@@ -42,7 +42,10 @@ class KnownRelease:
 
 @dataclass(frozen=True)
 class KnownBuild:
-    """A row of build with its last attempt's outcome and error line, and its wheel. State as in states.BuildState."""
+    """A row of build with its last attempt's outcome and error line, and its wheel. State as in states.BuildState.
+
+    ``logged`` is the last attempt's number where the index keeps its log.
+    """
 
     build_id: int
     release_id: int
@@ -54,6 +57,7 @@ class KnownBuild:
     error_line: str | None = None
     wheel: str | None = None
     published: bool = False
+    logged: int | None = None
 
 
 @dataclass(frozen=True)

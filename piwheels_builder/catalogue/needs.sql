@@ -23,15 +23,17 @@ WHERE project_id = :project_id AND release_id IS NOT NULL
 ORDER BY yanked, right(filename, 7) = '.tar.gz' DESC, filename;
 
 -- name: build_facts(project_id)
--- Its builds, each with the last attempt's words and the wheel that is served, or waits to be.
+-- Its builds, each with the last attempt's words, its number where the index keeps its log, and the wheel that is served, or waits
+-- to be.
 SELECT build.build_id, build.release_id, build.target_id, concat_ws('-', target.python, target.architecture, target.os_release),
        build.state::text, build.reason,
-       last.outcome::text, last.error_line, wheel.filename AS wheel, wheel.published_at IS NOT NULL AS published
+       last.outcome::text, last.error_line, wheel.filename AS wheel, wheel.published_at IS NOT NULL AS published,
+       CASE WHEN last.log_stored_at IS NOT NULL THEN last.attempt_id END AS logged
 FROM release
 JOIN build USING (release_id)
 JOIN target USING (target_id)
 LEFT JOIN LATERAL (
-    SELECT outcome, error_line FROM attempt WHERE attempt.build_id = build.build_id ORDER BY attempt_id DESC LIMIT 1
+    SELECT attempt_id, outcome, error_line, log_stored_at FROM attempt WHERE attempt.build_id = build.build_id ORDER BY attempt_id DESC LIMIT 1
 ) AS last ON true
 LEFT JOIN LATERAL (
     SELECT filename, published_at FROM wheel

@@ -33,6 +33,8 @@ BEGIN
     END IF;
     -- Which certificate a session came with is among the statistics of sessions; our functions ask as the owner.
     GRANT pg_read_all_stats TO piwheels_owner;
+    -- So that it can end what a builder keeps open.
+    GRANT pg_signal_backend TO piwheels_owner;
     -- So that it can bound what builders write to the server's disk.
     GRANT SET ON PARAMETER temp_file_limit TO piwheels_owner;
 END $$;

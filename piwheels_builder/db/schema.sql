@@ -71,12 +71,14 @@ BEGIN
         EXECUTE format('CREATE ROLE %I IN ROLE piwheels_builder', its_login);
     ELSIF EXISTS (
         SELECT FROM pg_roles
-        WHERE rolname = its_login AND rolcanlogin AND rolconnlimit = 4 AND rolconfig = ARRAY['statement_timeout=60s']) THEN
+        WHERE rolname = its_login AND rolcanlogin AND rolconnlimit = 4
+          AND rolconfig = ARRAY['statement_timeout=60s', 'temp_file_limit=64MB']) THEN
         RETURN false;
     END IF;
     EXECUTE format('ALTER ROLE %I LOGIN CONNECTION LIMIT 4', its_login);
     EXECUTE format('ALTER ROLE %I RESET ALL', its_login);
     EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', its_login, '60s');
+    EXECUTE format('ALTER ROLE %I SET temp_file_limit = %L', its_login, '64MB');
     RETURN true;
 END $$;
 CREATE FUNCTION public.adopt_wheel(its_wheel bigint, published_filename text) RETURNS boolean
@@ -214,6 +216,20 @@ BEGIN
     JOIN target USING (target_id)
     ORDER BY told.became, project.name, release.newest_first;
 END $$;
+CREATE FUNCTION public.end_long_sessions(than interval) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    long_one record;
+BEGIN
+    FOR long_one IN
+        SELECT pid, builder_id FROM pg_stat_activity JOIN builder ON builder.login = usename WHERE xact_start < now() - than
+    LOOP
+        PERFORM note_incident(long_one.builder_id, format('a transaction of more than %s, which was ended', than));
+        PERFORM pg_terminate_backend(long_one.pid);
+    END LOOP;
+END $$;
 CREATE FUNCTION public.enqueue(wanted_build bigint, its_priority integer, guess_seconds real, leader bigint DEFAULT NULL::bigint) RETURNS void
     LANGUAGE sql
     AS $$
@@ -305,6 +321,12 @@ CREATE FUNCTION public.fleet_alarm() RETURNS text
     WHERE now > CASE place WHEN 1 THEN faults_limit(usual, several) ELSE failures_limit(usual, several) END
     ORDER BY place LIMIT 1
 $$;
+CREATE FUNCTION public.hears_builders() RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    SELECT coalesce(max(last_seen_at) > now() - interval '10 minutes', true) FROM builder WHERE standing <> 'retired'
+$$;
 CREATE FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval, room boolean DEFAULT true, its_session uuid DEFAULT NULL::uuid) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -312,6 +334,11 @@ CREATE FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interv
 DECLARE
     me builder := my_builder();
 BEGIN
+    IF NOT hears_builders() THEN
+        -- The first after an outage. What expired meanwhile lasts until every other builder has had its turn to speak.
+        UPDATE queue SET expires_at = now() + interval '15 minutes'
+        WHERE lease_id IS NOT NULL AND expires_at < now() + interval '15 minutes';
+    END IF;
     UPDATE builder SET last_seen_at = now(), has_room = room WHERE builder_id = me.builder_id RETURNING * INTO me;
     IF me.standing = 'quarantined' OR NOT is_one_host(me, its_session) THEN
         RETURN 'quarantined';
@@ -656,9 +683,11 @@ CREATE FUNCTION public.reclaim_leases(term interval) RETURNS integer
     AS $$
     DELETE FROM lease WHERE leased_at < now() - interval '60 days';
     DELETE FROM incident WHERE last_at < now() - interval '60 days';
+    SELECT end_long_sessions('10 minutes');
     WITH reclaimed AS (
         UPDATE queue SET lease_id = NULL, builder_id = NULL, expires_at = NULL
         WHERE lease_id IS NOT NULL AND expires_at < now() AND pg_postmaster_start_time() < now() - term
+          AND hears_builders()
         RETURNING build_id
     ), told AS (
         UPDATE build SET state = 'pending', reason = 'lease expired and was reclaimed'
@@ -1556,6 +1585,7 @@ REVOKE ALL ON FUNCTION public.check_build_transition() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.class_needed(peak bigint, class_before smallint, ran_out boolean, of_target smallint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.distrust_builder(its_name text, since timestamp with time zone, why text, withdraw boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.distrust_builder(its_name text, since timestamp with time zone, why text, withdraw boolean) TO piwheels_publisher;
+REVOKE ALL ON FUNCTION public.end_long_sessions(than interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.enqueue(wanted_build bigint, its_priority integer, guess_seconds real, leader bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.expected_cost(wanted_build bigint, guess_seconds real, OUT seconds real, OUT memory_class smallint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.failed_builds(its_outcome public.outcome, its_missing text, its_toolchain text, its_target text, its_builder text, its_text text) FROM PUBLIC;
@@ -1565,6 +1595,7 @@ REVOKE ALL ON FUNCTION public.failures_limit(usual real, several real) FROM PUBL
 REVOKE ALL ON FUNCTION public.failures_of(its_builder integer, since timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.faults_limit(usual real, several real) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.fleet_alarm() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.hears_builders() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval, room boolean, its_session uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval, room boolean, its_session uuid) TO piwheels_builder;
 REVOKE ALL ON FUNCTION public.is_one_host(me public.builder, its_session uuid) FROM PUBLIC;

@@ -39,7 +39,7 @@ class Leased:
     """What the index host said: a batch for this builder or none, ``totals`` of unfinished builds, its wheels to be published.
 
     ``paused`` says why this builder is given nothing, ``stopped`` why nobody is; ``built`` and ``failed`` count its attempts since
-    the run began.
+    the run began. ``holds`` says whether anything is leased to it.
     """
 
     batch: Mapping[str, Any] | None
@@ -49,6 +49,7 @@ class Leased:
     stopped: str | None = None
     built: int = 0
     failed: int = 0
+    holds: bool = False
 
     @property
     def left(self) -> int:
@@ -124,6 +125,7 @@ class Convergence:
         self._shown: Progress | None = None
         self._asked_at = clock()
         self._published_now = 0
+        self._delivered_again: set[str] = set()
         self.published = 0
         self.leased = 0
 
@@ -138,7 +140,8 @@ class Convergence:
             sight = self._insist(self._stations.look)
             stuck_since = self._check_stuck(sight, stuck_since)
             leased = self._ask()
-            if leased.batch is not None or self._published_now:
+            forgot = sight.idle and leased.holds and not leased.paused and leased.batch is None
+            if (forgot and self._deliver_again()) or leased.batch is not None or self._published_now:
                 news_at = self._clock()
             elif leased.wheels_wait:
                 self._check_published(sight, self._clock() - news_at)
@@ -166,6 +169,16 @@ class Convergence:
             self._stations.release(batch)
             raise
         self.leased += len(batch["builds"])
+
+    def _deliver_again(self) -> bool:
+        """An idle builder holds leases: its spool was lost, with a disk or to an older image of it. Once each: it may refuse one.
+        Returns whether anything was delivered.
+        """
+        again = [batch for batch in self._insist(self._stations.held) if batch["lease_id"] not in self._delivered_again]
+        for batch in again:
+            self._delivered_again.add(batch["lease_id"])
+            self._insist(partial(self._stations.deliver, batch))
+        return bool(again)
 
     def _is_over(self, leased: Leased, sight: Sight, quiet_seconds: float) -> bool:
         if not sight.idle:
@@ -206,7 +219,8 @@ class Convergence:
             return self._clock()
         if self._clock() - dead_since > self._patience.silent:
             raise BuilderSilent(
-                "the builder's service does not run: `ansible-playbook provision.yml` starts it; log/builder.log says why it ended"
+                "the builder's service does not run: `ansible-playbook provision.yml` starts it; its log says why it "
+                "ended (journalctl -u piwheels-builder; in a fleet of one log/builder.log)"
             )
         return dead_since
 

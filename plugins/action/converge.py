@@ -46,6 +46,8 @@ _AWAY = ("the database cannot be reached", "the database went away")
 #: Seconds between questions to the index host, for each builder that asks besides: a module takes about half a second of it.
 _ASK_EACH, _APART_EACH = 1.0, 0.25
 _MOST_SLOTS = 64
+#: Letters of what a module printed that are shown where it failed.
+_LONGEST = 2000
 #: More builds than any spool holds: a builder may say any number.
 _MOST_BUILDS = 10**6
 
@@ -80,7 +82,8 @@ class Station:
             message = str(result.get("msg"))
             if message.startswith(_AWAY):
                 raise Unreachable(f"{self._name}: {message}")
-            raise AnsibleActionFail(f"{module} on {self._name}: {printable(message)}", result=result)
+            brief = {name: told[-_LONGEST:] if isinstance(told, str) else told for name, told in result.items()}
+            raise AnsibleActionFail(f"{module} on {self._name}: {printable(message)}", result=brief)
         return result
 
 
@@ -127,7 +130,7 @@ class TwoStations:
 
     def held(self) -> list[Mapping[str, Any]]:
         result = self._version_batch("held", builders=[self._name])
-        self._since = result["time"]
+        self._since = self._since or result["time"]
         batches: list[Mapping[str, Any]] = result["held"]
         return batches
 
@@ -139,6 +142,7 @@ class TwoStations:
             self._name in result["waiting"],
             result["paused"].get(self._name),
             result["stopped"],
+            holds=self._name in result["holding"],
             **result.get("tally", {}).get(self._name, {}),
         )
 
@@ -172,7 +176,7 @@ class TwoStations:
 
     def _collect(self) -> tuple[dict[str, Any], dict[str, str]]:
         collected = self._publisher.run("wheel_collection", **self._collection)
-        away = collected["unreachable"]
+        away = collected["unreachable_builders"]
         return {"recorded_before": collected["collected_at"], "uncollected": list(away)}, away
 
     def show(self, progress: Progress) -> None:

@@ -91,6 +91,10 @@ def test_explain_tells_why_and_how_far(fleet: Fleet, said: Any) -> None:
     fleet.record("pi", batch.lease_id, batch.builds[0].build_id, Outcome.COMPILE_ERROR)
     assert "  build: failed: compile_error\n  last attempt: compile_error: the error\n" in said("explain", "demo==2")[1]
 
+    fleet.ask("UPDATE attempt SET log_size = 10, log_stored_at = now()")
+    ((attempt,),) = fleet.ask("SELECT attempt_id FROM attempt")
+    assert f"  log, on the index: /logs/de/demo/{attempt}.log\n" in said("explain", "demo==2")[1]
+
 
 def test_explain_as_json(fleet: Fleet, said: Any) -> None:
     said("sync")
@@ -109,6 +113,7 @@ def test_explain_as_json(fleet: Fleet, said: Any) -> None:
         "outcome": "built",
         "error_line": "the error",
         "wheel": "demo-2.0-py3-none-any.whl",
+        "log": None,
     }
     assert (second["target"], second["state"], second["wheel"]) == (str(TRIXIE), "pending", None)
 

@@ -39,6 +39,7 @@ INNER = (
     "SELECT want_targets()",
     "SELECT admit_login('builder_pi1')",
     "SELECT told_of_builder('pi1')",
+    "SELECT end_long_sessions('1 hour')",
 )
 FAILURES = "SELECT * FROM failed_builds(NULL, NULL, NULL, NULL, NULL, NULL)"
 REQUEUE = "SELECT requeue_failures('why', NULL, NULL, NULL, NULL, NULL, NULL)"

@@ -18,8 +18,9 @@ SCHEMA = Path(__file__).parents[2] / "piwheels_builder/db/schema.sql"
 
 def dump(database: EmbeddedDatabase) -> str:
     """The tables, types, views and rights of a database as text, without what differs from one pg_dump to the next."""
+    options = ["--schema-only", "--schema=public", "--no-owner"]
     done = subprocess.run(
-        [database.binaries / "pg_dump", "--schema-only", "--schema=public", "--no-owner", database.superuser_conninfo(database.name)],
+        [database.binaries / "pg_dump", *options, database.superuser_conninfo(database.name)],
         check=True,
         capture_output=True,
         text=True,

@@ -169,6 +169,21 @@ def test_leases_are_not_reclaimed_within_one_term_of_a_database_start(fleet: Fle
     assert fleet.reclaim() == 1
 
 
+def test_leases_are_not_reclaimed_while_no_builder_is_heard_of(fleet: Fleet) -> None:
+    fleet.add_builder("other")
+    build_id = fleet.want("demo")
+    fleet.lease("pi1")
+    fleet.heartbeat("pi1", [])
+    fleet.expire(build_id)
+    fleet.ask("UPDATE builder SET last_seen_at = now() - interval '1 hour'")
+    assert fleet.reclaim() == 0
+    # pi1 has not had its turn to speak.
+    fleet.ask("SELECT heartbeat('{}', '{}', '1 hour')", role="builder_other")
+    assert fleet.reclaim() == 0
+    fleet.expire(build_id)
+    assert fleet.reclaim() == 1
+
+
 def test_a_heartbeat_keeps_leases_and_tells_what_began(fleet: Fleet) -> None:
     began, waits = fleet.want("began"), fleet.want("waits")
     while fleet.lease("pi1", spool_seconds=1000):

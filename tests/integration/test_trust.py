@@ -5,7 +5,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from piwheels_builder.db.connect import connected
+from piwheels_builder.db.connect import connected, translated_errors
+from piwheels_builder.errors import DatabaseAway
 from piwheels_builder.queue.leasing import builder_loads, queue_totals
 from piwheels_builder.states import Outcome
 from tests.support.fleet import ARM64, Fleet
@@ -174,6 +175,17 @@ def test_results_of_many_leases_that_nobody_gave_are_a_flood(fleet: Fleet) -> No
     ((rows, times),) = fleet.ask("SELECT count(*), sum(times) FROM incident")
     assert rows <= 202
     assert times >= 300
+
+
+def test_a_transaction_that_does_not_end_is_ended(fleet: Fleet) -> None:
+    with connected(fleet.database.conninfo("builder_pi1"), autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0; BEGIN; SELECT 1")
+        fleet.ask("SELECT end_long_sessions('10 minutes')")
+        cursor.execute("SELECT 1")
+        fleet.ask("SELECT end_long_sessions('0 seconds')")
+        with pytest.raises(DatabaseAway, match="database"), translated_errors():
+            cursor.execute("SELECT 1")
+    assert deeds(fleet) == [("a transaction of more than 00:00:00, which was ended", 1)]
 
 
 def test_figures_that_are_none_do_not_reach_the_averages(fleet: Fleet) -> None:

@@ -124,7 +124,7 @@ def test_the_module_tells_publication_what_it_needs(pi: Pi) -> None:
     done = run_module("wheel_collection", arguments)
     assert (done["changed"], done["collected"]) == (True, {"pi1": 1})
     publication = {"database": pi.host.conninfo, "published_dir": str(pi.host.tree), "incoming": incoming}
-    told = {"recorded_before": done["collected_at"], "uncollected": list(done["unreachable"])}
+    told = {"recorded_before": done["collected_at"], "uncollected": list(done["unreachable_builders"])}
     assert run_module("wheel_publication", {**publication, **told})["published"] == [wheel.name]
 
 

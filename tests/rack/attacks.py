@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,10 +100,10 @@ class Intruder:
 
     host: Host
 
-    def ask(self, *statements: Sequence[Any] | str, seconds: float = 120, **otherwise: str) -> list[Any]:
+    def ask(self, *statements: Sequence[Any] | str, otherwise: Mapping[str, str] | None = None, seconds: float = 120) -> list[Any]:
         """What the database answers to statements with the builder's own login; ``otherwise`` are other parts of it."""
         listed = [[each] if isinstance(each, str) else list(each) for each in statements]
-        asked = json.dumps({"statements": listed, "otherwise": otherwise})
+        asked = json.dumps({"statements": listed, "otherwise": otherwise or {}})
         answers: list[Any] = json.loads(self.host.must(PYTHON, "-c", _ASK, stdin=asked, seconds=seconds))
         return answers
 
@@ -174,6 +174,11 @@ class Operator:
     def command(self, *words: str) -> str:
         """What a command of the operator's prints."""
         return self.index.must(f"{Path(PYTHON).parent}/piwheels-builder", *words, seconds=120)
+
+    def try_command(self, *words: str) -> tuple[str, str]:
+        """What a command of the operator's prints, and says besides, however it ends."""
+        done = self.index.run(f"{Path(PYTHON).parent}/piwheels-builder", *words, seconds=120)
+        return done.output, done.errors
 
     def state(self, leased: Leased) -> str:
         """What became of a build."""

@@ -18,11 +18,26 @@ MORE = ("nftables", "zram-tools")
 TOOLCHAIN = Path(__file__).parents[2] / "roles/builder/files/toolchain.yml"
 #: Each costs an emulated processor a second or more of each boot, and shows nothing. Device nodes are the kernel's.
 MASKED = (
-    *("systemd-udevd.service", "systemd-udevd-control.socket", "systemd-udevd-kernel.socket", "systemd-udev-trigger.service"),
-    *("systemd-logind.service", "unattended-upgrades.service", "systemd-update-utmp.service", "systemd-update-utmp-runlevel.service"),
-    *("serial-getty@ttyS0.service", "getty.target", "e2scrub_reap.service", "e2scrub_all.timer", "fstrim.timer"),
-    *("dpkg-db-backup.timer", "systemd-pcrphase.service", "systemd-pcrphase-sysinit.service", "systemd-binfmt.service"),
-    *("systemd-journal-catalog-update.service", "systemd-firstboot.service", "systemd-repart.service", "systemd-hwdb-update.service"),
+    "systemd-udevd.service",
+    "systemd-udevd-control.socket",
+    "systemd-udevd-kernel.socket",
+    "systemd-udev-trigger.service",
+    "systemd-logind.service",
+    "systemd-update-utmp.service",
+    "systemd-update-utmp-runlevel.service",
+    "unattended-upgrades.service",
+    "serial-getty@ttyS0.service",
+    "getty.target",
+    "e2scrub_reap.service",
+    "e2scrub_all.timer",
+    "fstrim.timer",
+    "dpkg-db-backup.timer",
+    "systemd-pcrphase.service",
+    "systemd-pcrphase-sysinit.service",
+    "systemd-binfmt.service",
+    "systemd-firstboot.service",
+    "systemd-journal-catalog-update.service",
+    "systemd-repart.service",
 )
 #: The disk is an NVMe one, whose driver is in Debian's kernel: so there is no initial file system to unpack.
 #: `panic`: a kernel that can't go on restarts, and the emulator ends instead.
@@ -48,9 +63,9 @@ NETWORK = """\
 link set lo up
 link set eth0 up
 address add {ipv4}/24 dev eth0
--6 address add {ipv6}/64 dev eth0 nodad
+address add {ipv6}/64 dev eth0 nodad
 route add default via {gateway_ipv4}
--6 route add {ipv6_network} via {gateway_ipv6}
+route add {ipv6_network} via {gateway_ipv6}
 """
 #: Raised when what is written here changes, so that older trees are made anew.
 RECIPE = 1
@@ -78,8 +93,18 @@ def _make(base: Path, tree: Path) -> None:
     root = tree.with_name("machine-unfinished")
     run("cp", "--archive", "--reflink=auto", base, root)
     _install(root, ["linux-image-cloud-amd64", *MORE, *yaml.safe_load(TOOLCHAIN.read_text())["minimal"]])
+    install_uv(root)
     strip(root)
     root.rename(tree)
+
+
+def install_uv(root: Path) -> None:
+    """Leave what an older version of the fleet's software would have: pip and uv, which take emulated minutes to install."""
+    place = Path("versions/before")
+    inside = Path("/opt/piwheels-builder") / place
+    run(*contained("chroot", root, "python3", "-m", "venv", inside))
+    run(*contained("chroot", root, inside / "bin/python", "-m", "pip", "install", "-q", "uv"))
+    (root / "opt/piwheels-builder/venv").symlink_to(place)
 
 
 def strip(root: Path) -> None:

@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,25 +45,33 @@ class Controller:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._run.pid, number)
 
-    def wait(self, seconds: float) -> int | None:
-        """Its exit code; None where it had to be ended."""
+    def wait(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> int | None:
+        """Its exit code; None where it had to be ended. ``meanwhile`` is called every two seconds."""
         assert self._run is not None
-        try:
-            return self._run.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.signal(signal.SIGKILL)
-            self._run.wait()
-            return None
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self._run.wait(2)
+            meanwhile()
+        self.signal(signal.SIGKILL)
+        self._run.wait()
+        return None
 
-    def finish(self, tries: int = 4, seconds: float = 240) -> str | None:
+    def finish(self, tries: int = 4, seconds: float = 240, meanwhile: Callable[[], None] = lambda: None) -> str | None:
         """Run again until a run succeeds, as an operator would. Returns None, or what was said where none did."""
-        ended = self.wait(seconds)
+        ended = self.wait(seconds, meanwhile)
         for _ in range(tries):
             if ended == 0:
                 return None
             self.start()
-            ended = self.wait(seconds)
+            ended = self.wait(seconds, meanwhile)
         return None if ended == 0 else self.said
+
+    def restart(self) -> None:
+        """End it at once, and run again."""
+        self.signal(signal.SIGKILL)
+        self.wait(10)
+        self.start()
 
     @property
     def said(self) -> str:

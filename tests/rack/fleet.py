@@ -1,27 +1,57 @@
-"""What the rack's fleet did, asked of its database and its index from outside, and what must never have happened."""
+"""What the rack's fleet did, asked of its database and its index from outside."""
 
-import hashlib
 import json
 import ssl
 import urllib.request
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
-from urllib.parse import urldefrag, urljoin
+from urllib.parse import urljoin
 
 from tests.rack.hosts import Host
-from tests.rack.upstream import Release
 
+#: Whoever believes it believes the index.
+AUTHORITY = "/etc/piwheels-builder/authority.pem"
 _BUILDS = """
     SELECT coalesce(json_agg(told), '[]') FROM (
         SELECT project.name AS project, build.state, build.reason,
                (SELECT count(*) FROM attempt WHERE attempt.build_id = build.build_id) AS attempts,
                (SELECT count(*) FROM attempt JOIN outcome_meaning USING (outcome)
                 WHERE attempt.build_id = build.build_id AND blame IN ('release', 'memory')) AS booked,
-               (SELECT count(*) FROM wheel WHERE wheel.build_id = build.build_id AND published_at IS NOT NULL) AS published
+               (SELECT count(*) FROM wheel WHERE wheel.build_id = build.build_id AND published_at IS NOT NULL) AS published,
+               (SELECT count(*) FROM queue WHERE queue.build_id = build.build_id) AS queued,
+               (SELECT count(*) FROM lease WHERE build.build_id = ANY (lease.builds)) AS leases
         FROM build JOIN release USING (release_id) JOIN project USING (project_id)
         WHERE project.name = ANY ('{%s}')) AS told
 """
+_BUILDERS = """
+    SELECT coalesce(json_agg(told), '[]') FROM (
+        SELECT name, standing, standing_reason AS reason,
+               (SELECT count(*) FROM queue WHERE queue.builder_id = builder.builder_id AND lease_id IS NOT NULL) AS leases,
+               (SELECT coalesce(json_agg(what), '[]') FROM incident WHERE incident.builder_id = builder.builder_id) AS incidents
+        FROM builder WHERE standing <> 'retired') AS told
+"""
+#: What was tried and failed is tried again at once: minutes between two tries show nothing.
+_HURRY = """
+    UPDATE queue SET not_before = '-infinity' FROM build, release, project
+    WHERE queue.build_id = build.build_id AND build.release_id = release.release_id AND release.project_id = project.project_id
+      AND project.name = ANY ('{%s}') AND not_before > now()
+"""
+#: What earlier faults have left is no part of the next: rates, incidents, and the builds of a test that failed.
+_FORGET = """
+    DO $$ BEGIN
+        PERFORM release_lease(lease_id, 'over') FROM (SELECT DISTINCT lease_id FROM queue WHERE lease_id IS NOT NULL) AS leased;
+        PERFORM skip_build(build_id, 'over') FROM queue;
+    END $$;
+    DELETE FROM incident;
+    DELETE FROM dispatch_pause;
+    DELETE FROM builder_health;
+    UPDATE builder SET standing = 'active', standing_reason = NULL WHERE standing = 'paused';
+"""
+#: As retiring does it, but with nothing unsaid that only provisioning says again.
+_SET_ASIDE = "UPDATE builder SET standing = '%s' WHERE name = ANY ('{%s}') AND standing = '%s'; SELECT to_json(want_targets())"
 
 
 @dataclass(frozen=True)
@@ -31,7 +61,7 @@ class Fleet:
     index: Host
 
     def ask(self, statement: str) -> Any:
-        """The one JSON value that a statement returns, asked as PostgreSQL's superuser."""
+        """The one JSON value that a statement returns, asked as PostgreSQL's superuser. Raises RackError."""
         command = ["runuser", "-u", "postgres", "--", "psql", "--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1", "-d", "piwheels"]
         told = self.index.must(*command, stdin=statement, seconds=60).strip()
         return json.loads(told) if told else None
@@ -41,15 +71,37 @@ class Fleet:
         builds: list[dict[str, Any]] = self.ask(_BUILDS % ",".join(projects))
         return builds
 
+    def builders(self) -> list[dict[str, Any]]:
+        """Every builder that is a member, how it stands, what it holds and what was noted of it."""
+        builders: list[dict[str, Any]] = self.ask(_BUILDERS)
+        return builders
+
     def attempts(self, projects: Sequence[str]) -> int:
         """How many attempts of them are recorded."""
         return sum(build["attempts"] for build in self.builds(projects))
 
+    def hurry(self, projects: Sequence[str]) -> None:
+        """Have what is to be tried again later tried at once."""
+        self.ask(_HURRY % ",".join(projects))
+
+    def forget(self) -> None:
+        """As if no builder had ever been in trouble."""
+        self.ask(_FORGET)
+
+    @contextmanager
+    def without(self, *builders: str) -> Iterator[None]:
+        """For the length of a block these builders are no members: nothing is wanted for them, and nobody waits for them."""
+        names = ",".join(builders)
+        self.ask(_SET_ASIDE % ("retired", names, "active"))
+        try:
+            yield
+        finally:
+            self.ask(_SET_ASIDE % ("active", names, "retired"))
+
     def get(self, path: str, accept: str = "application/vnd.pypi.simple.v1+json") -> bytes:
         """What the index answers, over TLS by its certificate authority. Raises OSError."""
-        trusted = ssl.create_default_context(cadata=self.index.must("cat", "/etc/piwheels-builder/authority/ca.pem"))
         request = urllib.request.Request(urljoin(self.url, path), headers={"Accept": accept})
-        with urllib.request.urlopen(request, timeout=20, context=trusted) as answer:
+        with urllib.request.urlopen(request, timeout=20, context=_trusted(self.index)) as answer:
             body: bytes = answer.read()
         return body
 
@@ -59,45 +111,6 @@ class Fleet:
         return f"https://{self.index.address.ipv4}/simple/"
 
 
-def violations(fleet: Fleet, releases: Sequence[Release]) -> list[str]:
-    """What must not be after the releases were wanted and the run ended: a line each, none where all is well."""
-    return [*_of_builds(fleet, releases), *_of_pages(fleet, [release.project for release in releases if not release.fails])]
-
-
-def _of_builds(fleet: Fleet, releases: Sequence[Release]) -> Iterator[str]:
-    builds = fleet.builds([release.project for release in releases])
-    for release in releases:
-        mine = [build for build in builds if build["project"] == release.project]
-        if not mine:
-            yield f"lost: {release.project} has no build"
-        for build in mine:
-            if not release.fails and build["booked"]:
-                yield f"booked against the release: {release.project}, {build['booked']} times"
-            if build["state"] not in (("failed",) if release.fails else ("published", "skipped")):
-                yield f"unfinished or wrong: {release.project} is {build['state']} ({build['reason']})"
-            if build["published"] > 1:
-                yield f"published {build['published']} times: {release.project}"
-
-
-def _of_pages(fleet: Fleet, projects: Sequence[str]) -> Iterator[str]:
-    for project in projects:
-        try:
-            page = json.loads(fleet.get(f"{project}/"))
-        except (OSError, ValueError) as error:
-            yield f"no page: {project}: {error}"
-            continue
-        ours = [file for file in page["files"] if file["filename"].endswith(".whl")]
-        if not ours:
-            yield f"no wheel on its page: {project}"
-        yield from (f"{project}: {fault}" for file in ours for fault in _of_file(fleet, project, file))
-
-
-def _of_file(fleet: Fleet, project: str, file: dict[str, Any]) -> Iterator[str]:
-    url = urldefrag(urljoin(f"{fleet.url}{project}/", file["url"])).url
-    try:
-        found = hashlib.sha256(fleet.get(url, accept="*/*")).hexdigest()
-    except OSError as error:
-        yield f"{file['filename']} is on the page and cannot be had: {error}"
-    else:
-        if found != file["hashes"]["sha256"]:
-            yield f"{file['filename']} has other bytes than its page says"
+@cache
+def _trusted(index: Host) -> ssl.SSLContext:
+    return ssl.create_default_context(cadata=index.must("cat", AUTHORITY))

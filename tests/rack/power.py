@@ -41,12 +41,12 @@ class Machine(Host):
         if self.is_running():
             return
         self._end_disk()
-        tree = self._make()
+        tree = self._make_disk()
         _plug_in(self.address)
         self._start_disk()
         processes.start(self._emulator(bootable.kernel(tree, self.directory)), self.console, [])
 
-    def _make(self) -> Path:
+    def _make_disk(self) -> Path:
         """Its disk, where it has none yet. Returns the tree that it is made from."""
         tree = bootable.bootable_tree(self.address)
         if not self.disk.exists():

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from tests.rack.fleet import Fleet, violations
+from tests.rack.fleet import AUTHORITY, Fleet
 from tests.rack.hosts import Host
 from tests.rack.playbooks import Run, play
 from tests.rack.upstream import Release, serving
+from tests.rack.violations import violations
 
 PROJECTS = {"docopt": "0.6.2", "spidev": "3.8"}
 #: Who built it, for which target, and what came of it.
@@ -60,7 +61,7 @@ def test_a_wheel_of_one_pi_installs_and_imports_on_the_other(built: Run, fleet: 
     (wheel,) = (wheel for wheel in fleet.ask(_WHEELS) if wheel["project"] == "spidev" and wheel["architecture"] == "armv7l")
     other = rack["pi2" if wheel["builder"] == "pi1" else "pi1"]
     other.must("python3", "-m", "venv", "--clear", "/root/try", seconds=300)
-    other.must("sh", "-c", "cat > /root/ca.pem", stdin=rack["index"].must("cat", "/etc/piwheels-builder/authority/ca.pem"))
+    other.must("sh", "-c", "cat > /root/ca.pem", stdin=rack["index"].must("cat", AUTHORITY))
     index = ["--index-url", "https://index/simple/", "--cert", "/root/ca.pem"]
     told = other.must(
         "/root/try/bin/pip", "install", "--no-cache-dir", "--only-binary", ":all:", *index, "spidev==3.8", seconds=300
@@ -74,7 +75,7 @@ def test_failed_builds_leave_their_log_on_the_index(provisioned: Run, fleet: Fle
     gateway = rack["index"].address.gateway_ipv4
     assert gateway
     with serving(gateway) as upstream:
-        upstream.offer(Release("log-fails", fails=True))
+        upstream.offer(Release("log-fails", fails=True, requires_python=">=3.12"))
         wishes = {"fleet_projects": ["log-fails"], "fleet_upstream": upstream.url, "fleet_build_policy": "all"}
         play("build.yml", extra=wishes).succeeded()
     (attempt,) = fleet.ask("""

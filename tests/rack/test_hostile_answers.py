@@ -1,6 +1,7 @@
-"""A builder that somebody took over answers the operator's playbooks: nothing of it is obeyed, and no other builder waits for it."""
+"""A builder that somebody took over answers the operator's playbooks: nothing of it is obeyed, and nobody waits for it."""
 
 import json
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,11 @@ _TAKES_OVER = {
     "warnings": [f"\x1b]0;owned\x07{EVIL}"],
     "deprecations": [{"msg": f"\x1b[2J{EVIL}", "version": "9"}],
 }
-_RUNNING = {"project": EVIL, "version": "\x1b]0;owned\x07", "target": "\u202ex"}
+_RUNNING = [{"project": EVIL, "version": "\x1b]0;owned\x07", "target": "\u202ex"}] * 900
 #: What its Python answers, whatever module it is sent; the last one again and again.
 ANSWERS: dict[str, list[Any]] = {
     "templates": [
-        *[{"alive": True, "status": {"running": [_RUNNING] * 900, "spool": 10**30}, "batches": 1, "unrecorded": 0, **_TAKES_OVER}] * 3,
+        *[{"alive": True, "status": {"running": _RUNNING, "spool": 10**30}, "batches": 1, "unrecorded": 0, **_TAKES_OVER}] * 3,
         {"alive": True, "status": {"database_trouble": EVIL}, "batches": 0, "unrecorded": 0, **_TAKES_OVER},
     ],
     "other kinds": [{"alive": "x", "status": ["\x1b[2J"], "batches": None, "unrecorded": {}}],
@@ -79,10 +80,19 @@ def speaks(intruder: Intruder, script: str, answers: list[Any]) -> None:
     intruder.shell(f"base64 -d > {PYTHON} && chmod 0755 {PYTHON}", script.encode())
 
 
+def new(label: str) -> str:
+    """A project that no run before wanted."""
+    return f"hostile-{label}-{uuid.uuid4().hex[:10]}"
+
+
 def build(upstream: Upstream, *releases: Release, **wishes: Any) -> Run:
     upstream.offer(*releases)
-    wanted = {"fleet_projects": [release.project for release in releases], "fleet_upstream": upstream.url, "fleet_build_policy": "all"}
-    extra = {**wanted, "dispatch_answer_seconds": 10, "dispatch_away_seconds": 15, **wishes}
+    wanted = {
+        "fleet_projects": [release.project for release in releases],
+        "fleet_upstream": upstream.url,
+        "fleet_build_policy": "all",
+    }
+    extra = {**wanted, "dispatch_answer_seconds": 30, "dispatch_away_seconds": 15, **wishes}
     return play("build.yml", extra=extra, options=("--limit", HOSTS), seconds=300)
 
 
@@ -99,7 +109,7 @@ def test_others_are_served_whatever_it_answers(
 ) -> None:
     assert rack
     speaks(intruder, _FAKE, ANSWERS[said])
-    release = Release(f"hostile-answer-{said.replace(' ', '-')}-{upstream.url.rsplit(':')[-1].strip('/simple')}", requires_python=">=3.12")
+    release = Release(new("answer"), requires_python=">=3.12")
     run = build(upstream, release)
     assert_nothing_was_obeyed(run)
     assert operator.files(release.project) != []
@@ -110,24 +120,26 @@ def test_others_are_served_whatever_it_answers(
 
 def test_a_round_does_not_wait_for_a_builder_that_hangs(intruder: Intruder, operator: Operator, upstream: Upstream) -> None:
     speaks(intruder, _HANGS, [])
-    port = upstream.url.rsplit(":")[-1].strip("/simple")
-    mine, its = Release(f"hostile-hangs-{port}", requires_python="<3.12"), Release(f"hostile-others-{port}", requires_python=">=3.12")
-    run = build(upstream, mine, its, fleet_converge="round")
-    assert run.seconds < 120
+    # A round hands out half of what is left: enough of each that both are given some.
+    mine = [Release(new("hangs"), requires_python="<3.12") for _ in range(4)]
+    its = [Release(new("others"), requires_python=">=3.12") for _ in range(4)]
+    run = build(upstream, *mine, *its, fleet_converge="round")
+    assert run.seconds < 200
+    assert "Timed out after 30 second(s)" in run.output
     told = operator.psql(
-        "SELECT name, state FROM build JOIN release USING (release_id) JOIN project USING (project_id)"
-        f" WHERE name IN ('{mine.project}', '{its.project}')"
+        "SELECT split_part(name, '-', 2), state FROM build JOIN release USING (release_id) JOIN project USING (project_id)"
+        f" WHERE name = ANY ('{{{','.join(release.project for release in (*mine, *its))}}}')"
     )
-    states = dict(line.split("|") for line in told.split())
-    # Somebody else may have it at once.
-    assert states[mine.project] == "pending"
-    assert states[its.project] in ("leased", "building", "built", "published")
+    states = [line.split("|") for line in told.split()]
+    # Somebody else may have them at once.
+    assert {state for label, state in states if label == "hangs"} == {"pending"}
+    assert {state for label, state in states if label == "others"} & {"leased", "building", "built", "published"}
 
 
 def test_a_status_that_is_a_trap_keeps_nobody_waiting(intruder: Intruder, operator: Operator, upstream: Upstream) -> None:
     """With a Python that is honest: what lies in the builder's own directories."""
     status = "/var/lib/piwheels-builder/builder/status.json"
-    release = Release(f"hostile-trap-{upstream.url.rsplit(':')[-1].strip('/simple')}", requires_python=">=3.12")
+    release = Release(new("trap"), requires_python=">=3.12")
     intruder.host.must("sh", "-c", f"rm -f {status} && mkfifo /run/trap && ln -s /run/trap {status}")
     try:
         run = build(upstream, release)

@@ -1,8 +1,9 @@
-"""A builder that somebody took over tries to have published what it was never asked for. Each deed is refused, told and forgiven."""
+"""A builder that somebody took over tries to have published what it was never asked for: refused, told, and forgiven."""
 
 import gzip
 import re
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,6 @@ from uuid import uuid4
 import pytest
 
 from tests.rack.attacks import BUILDER, OUTBOX, Intruder, Leased, Operator
-from tests.rack.hosts import Host
 from tests.rack.playbooks import Run
 from tests.support.published import make_wheel
 
@@ -37,8 +37,19 @@ def assert_quarantined(operator: Operator, why: str) -> None:
     assert operator.lease() == []
 
 
-def wheel_of(leased: Leased, place: Path, project: str | None = None, text: str = "") -> bytes:
-    return make_wheel(place, project or leased.project, text=text).read_bytes()
+def wheel_of(leased: Leased, place: Path, text: str = "") -> bytes:
+    return make_wheel(place, leased.project, text=text).read_bytes()
+
+
+def lie_of(leased: Leased, place: Path) -> bytes:
+    """A whole wheel, whose METADATA is another project's."""
+    stem = leased.wheel.removesuffix("-py3-none-any.whl")
+    with zipfile.ZipFile(make_wheel(place, "docopt")) as other, zipfile.ZipFile(place / "lie.whl", "w") as lie:
+        for name in other.namelist():
+            content = other.read(name)
+            record = content.replace(b"docopt-1.0", stem.encode()) if name.endswith("/RECORD") else content
+            lie.writestr(name.replace("docopt-1.0", stem), record)
+    return (place / "lie.whl").read_bytes()
 
 
 def words_of(run: Run) -> str:
@@ -112,15 +123,18 @@ def test_a_wheel_with_anothers_metadata_is_refused_and_holds_all_others_back(
     intruder: Intruder, operator: Operator, tmp_path: Path
 ) -> None:
     lie, honest = operator.lease_new("lie", "honest")
-    contents = {lie: wheel_of(lie, tmp_path, project="docopt"), honest: wheel_of(honest, tmp_path)}
-    for leased, content in contents.items():
-        assert intruder.record(leased, content) == "recorded"
-        intruder.put(leased, content)
+    before = operator.files("docopt")
+    assert intruder.record(lie, lie_of(lie, tmp_path)) == "recorded"
+    intruder.put(lie, lie_of(lie, tmp_path))
     said = words_of(operator.publish().succeeded())
     assert "bookworm is quarantined" in said
     assert "distrust" in said
+    # Its leases are its own yet, and what it says of them is kept, not believed.
+    assert intruder.record(honest, wheel_of(honest, tmp_path)) == "recorded"
+    intruder.put(honest, wheel_of(honest, tmp_path))
+    operator.publish().succeeded()
     assert (operator.state(lie), operator.state(honest)) == ("failed", "built")
-    assert (operator.files(lie.project), operator.files(honest.project), operator.files("docopt")) == ([], [], [])
+    assert (operator.files(lie.project), operator.files(honest.project), operator.files("docopt")) == ([], [], before)
     assert intruder.ask("SELECT heartbeat('{}', '{}', '1 hour')") == [[["quarantined"]]]
     assert_quarantined(operator, "METADATA says 'docopt'")
     # The operator has looked, and believes it again.
@@ -151,8 +165,9 @@ def _instead(made: str) -> Deed:
 
 def _among_many(intruder: Intruder, leased: Leased, content: bytes) -> None:
     path = intruder.put(leased, content)
-    script = f"import os\nfor n in range(100000): os.close(os.open(f'{Path(path).parent}/{{n}}', os.O_CREAT))\nos.rename({path!r}, {path + 'x'!r})"
-    intruder.host.must("python3", "-c", script)
+    many = f"import os\nfor n in range(100000): os.close(os.open(f'{Path(path).parent}/{{n}}', os.O_CREAT))"
+    intruder.host.must("python3", "-c", many)
+    intruder.host.must("mv", path, f"{path}x")
 
 
 #: Nothing of these is published, and no file of them stays; what each is told as.
@@ -215,7 +230,7 @@ def _record_all(intruder: Intruder, leased: Mapping[str, Leased], contents: Mapp
     key = intruder.host.must("cat", "/etc/piwheels-builder/client.key").encode()
     assert intruder.record(leased["key"], key) == "recorded"
     path = intruder.put(leased["key"], b"")
-    intruder.host.must("sh", "-c", f"cp /etc/piwheels-builder/client.key {BUILDER}/key && ln -f {BUILDER}/key {path}")
+    intruder.host.must("sh", "-c", f"install -m 0644 /etc/piwheels-builder/client.key {BUILDER}/key && ln -f {BUILDER}/key {path}")
     bomb, plain = gzip.compress(bytes(300 * 2**20), mtime=0), b"no gzip at all"
     for label, log in (("bomb", bomb), ("not-gzip", plain)):
         assert intruder.record(leased[label], outcome="build_error", error="it fails", log_size=len(log)) == "recorded"
@@ -247,7 +262,6 @@ def test_what_is_no_wheel_as_recorded_is_not_published(round_of_deeds: Round, op
     assert round_of_deeds.attempts[label] == "pending"
     told = DEEDS[label][1]
     assert told is None or told.format(wheel=leased.wheel) in round_of_deeds.incidents
-    assert leased.wheel in round_of_deeds.said
 
 
 def test_its_own_key_is_no_wheel(round_of_deeds: Round, operator: Operator) -> None:
@@ -298,7 +312,6 @@ def test_nothing_of_it_gathers_on_the_index_host(round_of_deeds: Round, operator
 
 #: What it lets the index host's rsync speak with in place of rrsync.
 SERVERS = {
-    "garbage": "head -c 50000000 /dev/urandom",
     "other files": "cd / && rsync --server --sender -logDtpRe.LsfxCIvu . /etc/passwd /root/.ssh/authorized_keys",
     "words for a terminal": "printf '\\\\033]0;owned\\\\007\\\\033[2J' >&2; exit 1",
 }
@@ -324,5 +337,3 @@ def test_a_server_that_is_not_ours_sends_nothing_that_stays(
     assert "\x1b" not in said
     assert operator.files(leased.project) == []
     assert operator.index.run("find", "/var/lib/piwheels-builder", "-name", "passwd", "-o", "-name", "authorized_keys").output == ""
-    operator.publish().succeeded()
-    assert operator.files(leased.project) == [leased.wheel]

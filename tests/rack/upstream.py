@@ -49,7 +49,7 @@ _PYPROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-
 class Release:
     """A release that the upstream offers.
 
-    ``seconds`` is how long its backend takes, and ``megabytes`` (MiB) what it holds meanwhile; ``platform``: its wheel is for one ABI.
+    ``seconds`` is how long its backend takes, ``megabytes`` (MiB) what it holds meanwhile; ``platform``: its wheel is for one ABI.
     """
 
     project: str

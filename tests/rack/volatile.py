@@ -2,9 +2,9 @@
 
 A SIGKILL of an emulator alone loses nothing that its guest wrote, since this machine's page cache outlives the process, whatever
 ``cache=`` says. So the emulator's disk is served by a process of its own, over NBD (the specification is doc/proto.md of the
-NetworkBlockDevice project), that holds writes in memory until the guest flushes, and is killed together with the emulator. As a real
-disk writes in whatever order it likes, each block of a write goes to the file at once or waits for the flush, by chance. So
-of all that was not flushed any part may be there after a cut, in any order.
+NetworkBlockDevice project), that holds writes in memory until the guest flushes, and is killed together with the emulator. As a
+real disk writes in whatever order it likes, each block of a write goes to the file at once or waits for the flush, by chance. So of
+all that was not flushed any part may be there after a cut, in any order.
 
     python3 -m tests.rack.volatile IMAGE SOCKET
 """

@@ -148,8 +148,8 @@ def public_directory() -> Iterator[Path]:
 
 
 @contextmanager
-def nginx_serving(tree: Path, place: Path, upstream: str, private: tuple[str, ...] = ()) -> Iterator[str]:
-    """nginx with the template of roles/index. Yields its URL, without a slash at the end."""
+def nginx_serving(tree: Path, place: Path, upstream: str, private: tuple[str, ...] = (), **variables: object) -> Iterator[str]:
+    """nginx with the template of roles/index, and its other variables. Yields its URL, without a slash at the end."""
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if program is None and os.geteuid() != 0:
         pytest.skip("nginx is missing, and only root can install it: apt-get install nginx-light")
@@ -157,9 +157,9 @@ def nginx_serving(tree: Path, place: Path, upstream: str, private: tuple[str, ..
     run_dir, log_dir = place / "nginx", place / "nginx-log"
     for directory in (run_dir, log_dir):
         directory.mkdir(exist_ok=True)
-    port = _free_port()
+    port = free_port()
     configuration = run_dir / "nginx.conf"
-    configuration.write_text(_configuration(tree, run_dir, log_dir, port=port, upstream=upstream, private=private))
+    configuration.write_text(_configuration(tree, run_dir, log_dir, port=port, upstream=upstream, private=private, **variables))
     command = [program, "-p", f"{run_dir}/", "-e", f"{log_dir}/error.log", "-c", str(configuration)]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
@@ -183,25 +183,28 @@ def trial_serving(tree: Path, upstream: str, private: tuple[str, ...] = (), hand
             thread.join()
 
 
-def _configuration(tree: Path, run_dir: Path, log_dir: Path, *, port: int, upstream: str, private: tuple[str, ...]) -> str:
+def _configuration(
+    tree: Path, run_dir: Path, log_dir: Path, *, port: int, upstream: str, private: tuple[str, ...], **variables: object
+) -> str:
     # Ansible's own settings of Jinja2.
     templates = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, autoescape=False)
-    return templates.get_template("nginx.conf.j2").render(
-        ansible_managed="a test",
-        index_root=tree,
-        index_listen=[f"127.0.0.1:{port}"],
-        index_listen_tls=[],
-        index_tls="off",
-        index_run_dir=run_dir,
-        index_log_dir=log_dir,
-        index_user="www-data" if os.geteuid() == 0 else None,
-        index_upstream=upstream,
-        index_os_releases=["bookworm", "trixie"],
-        index_private_projects=private,
-    )
+    usual = {
+        "ansible_managed": "a test",
+        "index_root": tree,
+        "index_listen": [f"127.0.0.1:{port}"],
+        "index_listen_tls": [],
+        "index_tls": "off",
+        "index_run_dir": run_dir,
+        "index_log_dir": log_dir,
+        "index_user": "www-data" if os.geteuid() == 0 else None,
+        "index_upstream": upstream,
+        "index_os_releases": ["bookworm", "trixie"],
+        "index_private_projects": private,
+    }
+    return templates.get_template("nginx.conf.j2").render({**usual, **variables})
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

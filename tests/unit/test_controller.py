@@ -36,7 +36,17 @@ def rendered(place: Path, template: str) -> str:
     path = ROOT / "roles/controller/templates" / template
     arguments = {"msg": "{{ lookup('ansible.builtin.template', '%s') }}" % path}  # noqa: UP031
     variables = ["-e", f"@{ROOT}/roles/controller/vars/main.yml", "--playbook-dir", str(ROOT / "playbooks")]
-    command = [BIN / "ansible", "-i", place / "inventory.yml", "hub", "-m", "debug", "-a", json.dumps(arguments), *variables]
+    command = [
+        str(BIN / "ansible"),
+        "-i",
+        str(place / "inventory.yml"),
+        "hub",
+        "-m",
+        "debug",
+        "-a",
+        json.dumps(arguments),
+        *variables,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     return str(json.loads(done.stdout.partition("=>")[2])["msg"])

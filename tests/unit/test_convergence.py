@@ -66,7 +66,7 @@ class MadeUpFleet:
         leased = sum(len(each["builds"]) for each in self.spool) + (len(batch["builds"]) if batch else 0)
         leasable = sum(len(each["builds"]) for each in self.queue)
         totals = {**self.totals, "leased": leased, "leasable": leasable, "unpublished": self.unpublished}
-        return Leased(batch, totals, self.unpublished > 0, self.paused, self.stopped)
+        return Leased(batch, totals, self.unpublished > 0, self.paused, self.stopped, holds=bool(self.spool or self.undelivered))
 
     def release(self, batch: Mapping[str, Any]) -> None:
         self.released.append(batch["lease_id"])
@@ -74,6 +74,7 @@ class MadeUpFleet:
     def deliver(self, batch: Mapping[str, Any]) -> None:
         self._maybe_fail("deliver")
         self.delivered.append(batch["lease_id"])
+        self.undelivered = [each for each in self.undelivered if each != batch]
         self.spool.append(batch)
 
     def look(self) -> Sight:
@@ -98,6 +99,24 @@ class MadeUpFleet:
 
     def say(self, text: str) -> None:
         self.said.append(text)
+
+
+class Forgetful(MadeUpFleet):
+    """A builder whose disk is, at the second look, what it was before the run; ``refuses`` to have such batches again."""
+
+    refuses = False
+    remembers = True
+
+    def look(self) -> Sight:
+        if self.looks and self.remembers:
+            self.looks, self.undelivered, self.spool, self.remembers = 0, [dict(batch) for batch in self.spool], [], False
+        return super().look()
+
+    def deliver(self, batch: Mapping[str, Any]) -> None:
+        if batch in self.undelivered and self.refuses:
+            self.delivered.append(batch["lease_id"])
+        else:
+            super().deliver(batch)
 
 
 def converge(fleet: MadeUpFleet, **patience: float) -> tuple[Convergence, Clock]:
@@ -286,3 +305,17 @@ def test_wheels_that_wait_for_ever_end_the_run_with_a_word() -> None:
     fleet.publish = lambda: 0  # type: ignore[method-assign]
     with pytest.raises(Unreachable, match="wait to be published"):
         converge(fleet, away=100)
+
+
+def test_what_an_idle_builder_holds_is_delivered_again() -> None:
+    fleet = Forgetful([a_batch("a")], builds_for=1)
+    converge(fleet)
+    assert (fleet.delivered, fleet.published) == (["a", "a"], 2)
+
+
+def test_what_it_will_not_have_is_delivered_again_once() -> None:
+    fleet = Forgetful([a_batch("a")], builds_for=9)
+    fleet.refuses = True
+    fleet.totals["waiting"] = 1
+    converge(fleet)
+    assert fleet.delivered == ["a", "a"]

@@ -13,7 +13,6 @@ MODULE = Path(__file__).parents[2] / "library/fleet_software.py"
 USUAL = {
     "extras": [],
     "packages": ["rsync"],
-    "masked": [],
     "index": "",
     "compiled": False,
     "os_releases": [],

@@ -105,15 +105,24 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT count(*)::integer FROM told
 $$;
 
--- Take back leases that expired: by this clock alone, and never within one term of a database start, so that builders have had
--- the time to say that they live. What is told of leases and incidents is forgotten after sixty days.
+-- Whether any builder was heard of in the last ten minutes; each speaks every other minute at least. Where none was, the index host
+-- is cut off, and not they. A fleet of which none was ever heard counts as heard.
+CREATE OR REPLACE FUNCTION hears_builders() RETURNS boolean LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+    SELECT coalesce(max(last_seen_at) > now() - interval '10 minutes', true) FROM builder WHERE standing <> 'retired'
+$$;
+
+-- Take back leases that expired: by this clock alone, and never within one term of a database start or while nobody is heard of, so
+-- that builders have had the time to say that they live. What is told of leases and incidents is forgotten after sixty days. Whoever keeps the
+-- database busy for ten minutes is shown the door.
 CREATE OR REPLACE FUNCTION reclaim_leases(term interval) RETURNS integer
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     DELETE FROM lease WHERE leased_at < now() - interval '60 days';
     DELETE FROM incident WHERE last_at < now() - interval '60 days';
+    SELECT end_long_sessions('10 minutes');
     WITH reclaimed AS (
         UPDATE queue SET lease_id = NULL, builder_id = NULL, expires_at = NULL
         WHERE lease_id IS NOT NULL AND expires_at < now() AND pg_postmaster_start_time() < now() - term
+          AND hears_builders()
         RETURNING build_id
     ), told AS (
         UPDATE build SET state = 'pending', reason = 'lease expired and was reclaimed'

@@ -46,6 +46,11 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     me builder := my_builder();
 BEGIN
+    IF NOT hears_builders() THEN
+        -- The first after an outage. What expired meanwhile lasts until every other builder has had its turn to speak.
+        UPDATE queue SET expires_at = now() + interval '15 minutes'
+        WHERE lease_id IS NOT NULL AND expires_at < now() + interval '15 minutes';
+    END IF;
     UPDATE builder SET last_seen_at = now(), has_room = room WHERE builder_id = me.builder_id RETURNING * INTO me;
     IF me.standing = 'quarantined' OR NOT is_one_host(me, its_session) THEN
         RETURN 'quarantined';

@@ -48,6 +48,21 @@ BEGIN
     RETURN true;
 END $$;
 
+-- End what builders have had open for longer than this, and note it: they come for moments, and what stays holds up the cleaning of
+-- every table. A builder's own limits are its own to change.
+CREATE OR REPLACE FUNCTION end_long_sessions(than interval) RETURNS void
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+DECLARE
+    long_one record;
+BEGIN
+    FOR long_one IN
+        SELECT pid, builder_id FROM pg_stat_activity JOIN builder ON builder.login = usename WHERE xact_start < now() - than
+    LOOP
+        PERFORM note_incident(long_one.builder_id, format('a transaction of more than %s, which was ended', than));
+        PERFORM pg_terminate_backend(long_one.pid);
+    END LOOP;
+END $$;
+
 -- Take back all that is leased to a builder.
 CREATE OR REPLACE FUNCTION take_back_leases(from_builder integer, why text) RETURNS void LANGUAGE sql AS $$
     WITH taken AS (

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 
 IMPORT_SECONDS = 60
 #: Nothing but the command line says where to install from: no variable, no file of the user or the machine.
@@ -22,7 +23,18 @@ def install(pip_python: str, index_url: str, requirements: list[str]) -> dict[st
     """What was installed because it was asked for, as pip reports it, by normalized name. Raises CalledProcessError."""
     # Another Python's pip, since an environment with a pip of its own takes five seconds to make.
     pip = [pip_python, "-m", "pip", "--python", sys.executable, "--isolated", "--disable-pip-version-check"]
-    options = ["--index-url", index_url, "--no-cache-dir", "--force-reinstall", "--quiet", "--report", "-"]
+    # This very index is what is tried, whether or not it has a certificate.
+    options = [
+        "--index-url",
+        index_url,
+        "--trusted-host",
+        urlsplit(index_url).netloc,
+        "--no-cache-dir",
+        "--force-reinstall",
+        "--quiet",
+        "--report",
+        "-",
+    ]
     # What the fleet built is a wheel; what that requires may exist as an sdist only.
     options += ["--only-binary", ",".join(requirement.partition("==")[0] for requirement in requirements)]
     done = subprocess.run([*pip, "install", *options, *requirements], capture_output=True, text=True, env=ENVIRONMENT, check=True)
