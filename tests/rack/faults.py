@@ -47,7 +47,7 @@ class Fault:
     restore: Act = nothing
     #: Besides the wishes of every run.
     wishes: Mapping[str, object] = field(default_factory=dict)
-    #: Whether each build may have one attempt alone: nothing of what was done is thrown away.
+    #: Whether each build may be leased once only: nothing of what was done is thrown away.
     once: bool = False
 
     @property
@@ -84,7 +84,7 @@ def run_cell(hosts: Mapping[str, Host], upstream: Upstream, fault: Fault, label:
     builds = scene.fleet.builds(projects)
     cell = Cell(fault, len(builds), sum(build["attempts"] for build in builds), time.monotonic() - began, found)
     if fault.once:
-        cell.violations += [f"done {build['attempts']} times: {build['project']}" for build in builds if build["attempts"] > 1]
+        cell.violations += [f"thrown away and done again: {build['project']}" for build in builds if build["leases"] > 1]
     return cell
 
 

@@ -12,15 +12,7 @@ from tests.rack.playbooks import Run
 from tests.rack.upstream import Upstream, serving
 
 #: One of each thing that breaks, and of each way to break it.
-FEW = (
-    "builder-kill",
-    "controller-kill",
-    "postgresql-kill",
-    "nginx-restart",
-    "publish-kill",
-    "builder-host-kill",
-    "index-host-disk",
-)
+FEW = ("builder-kill", "postgresql-kill", "builder-host-kill")
 
 
 @pytest.fixture(scope="module")
