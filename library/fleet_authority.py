@@ -26,6 +26,9 @@ options:
   group:
     description: A group that may read the server's key.
     type: str
+  now:
+    description: The controller's time, in seconds since the epoch. Refused where this host's differs by ten minutes or more.
+    type: float
 attributes:
   check_mode:
     description: Tells what would be made.
@@ -42,6 +45,7 @@ EXAMPLES = r"""
     server_dir: /etc/piwheels-builder/tls
     names: [index.example, 192.0.2.1]
     group: postgres
+    now: "{{ now().timestamp() }}"
 """
 
 RETURN = r"""
@@ -61,7 +65,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 try:
-    from piwheels_builder.authority import Authority, Server, due, make
+    from piwheels_builder.authority import Authority, Server, check_clock, due, make
     from piwheels_builder.errors import FleetError
 except ImportError:
     IMPORT_ERROR: str | None = traceback.format_exc()
@@ -73,6 +77,7 @@ ARGUMENTS = {
     "server_dir": {"type": "path", "required": True},
     "names": {"type": "list", "elements": "str", "required": True},
     "group": {"type": "str"},
+    "now": {"type": "float"},
 }
 
 
@@ -83,6 +88,8 @@ def main() -> None:
     authority = Authority(Path(module.params["directory"]))
     server = Server(Path(module.params["server_dir"]), module.params["names"], module.params["group"])
     try:
+        if module.params["now"] is not None:
+            check_clock(module.params["now"])
         made = (due if module.check_mode else make)(authority, server)
     except FleetError as error:
         module.fail_json(msg=str(error))

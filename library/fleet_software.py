@@ -87,6 +87,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,9 @@ OF_DEBIAN = {
 _PYTHON = "/usr/bin/python3"
 #: What must be free before anything is installed.
 _DISK_MB = 500
+#: How often apt's lists are asked for while somebody else holds them, and seconds between.
+_TRIES = 10
+_BETWEEN_TRIES = 15
 #: The keys of pip's configuration that name its index, strongest first.
 _INDEX_KEYS = (":env:.index-url", "install.index-url", "global.index-url")
 
@@ -199,11 +203,11 @@ class Software:
             run("systemctl", "mask", "nginx.service")
         get = ("apt-get", "-qy", "-o", "DPkg::Lock::Timeout=600")
         install = (*get, "install", "--no-install-recommends", *missing)
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
         try:
             run(*install, env=environment)
         except Refused:
-            run(*get, "update", env=environment)
+            update_lists(*get, env=environment)
             run(*install, env=environment)
 
     def install_wheel(self, wheel: str) -> None:
@@ -218,8 +222,8 @@ class Software:
         before = leads_to(self._venv)
         relink(self._venv, f"versions/{place.name}")
         write(self._stamp, self._stamped)
-        # Services that were not restarted yet run from the one before.
-        remove_others(versions, {place.name, before})
+        # Services that were not restarted yet run from the one before; after a run that died before its stamp that is another.
+        remove_others(versions, {place.name, before if before != place.name else newest_besides(place)})
 
     def _fill(self, place: Path, wheel: str, tools: Path) -> None:
         arm = is_32_bit_arm()
@@ -231,7 +235,8 @@ class Software:
         # pip tells which index this host is configured with.
         command = [uv, "pip", "install", "-q", "--python", str(place / "bin/python"), f"{wheel}[{extras}]", "pip"]
         index = self._params["index"] or configured_index(tools)
-        command += ["--default-index", index] if index else []
+        # Not in the command, which everybody on this host can read: it may hold a password.
+        environment |= {"UV_DEFAULT_INDEX": index} if index else {}
         command += ["--compile-bytecode"] * self._params["compiled"]
         if arm:
             # uv does not count what the system has: a condition that never holds leaves those out.
@@ -280,6 +285,19 @@ def configured_index(tools: Path) -> str:
     return next((str(ast.literal_eval(settings[key])) for key in _INDEX_KEYS if settings.get(key)), "")
 
 
+def update_lists(*get: str, **more: Any) -> None:
+    """Read anew what there is. Waits for whoever reads it too, as Debian's own timer does after the first boot. Raises Refused."""
+    for left in reversed(range(_TRIES)):
+        try:
+            run(*get, "update", **more)
+        except Refused as error:
+            if not left or "Could not get lock" not in str(error):
+                raise
+            time.sleep(_BETWEEN_TRIES)
+        else:
+            return
+
+
 def installed_packages(names: list[str]) -> set[str]:
     command = ["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n", *names]
     told = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL).stdout
@@ -309,6 +327,12 @@ def relink(link: Path, target: str) -> None:
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(target)
     fresh.replace(link)
+
+
+def newest_besides(place: Path) -> str:
+    """The name of the whole version beside this one that was made last; empty where there is none."""
+    others = [path.parent for path in place.parent.glob("*/complete") if path.parent != place]
+    return max(others, key=lambda path: path.stat().st_mtime).name if others else ""
 
 
 def remove_others(directory: Path, kept: set[str]) -> None:

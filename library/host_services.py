@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: host_services
 short_description: Have systemd run services as they are configured now
 description:
-  - Starts, stops, enables, disables and masks units, all in one step.
+  - Starts, stops, enables and disables units, all in one step.
   - A service that is older than its unit or than one of its files is restarted, or reloaded. What is configured is compared with
     what runs, so that a run that died between writing a file and restarting its service is made good by the next one.
   - Needs nothing but Python and systemd 248 or newer on the host.
@@ -29,9 +29,6 @@ options:
         default: started
       enabled:
         description: Whether it should start with the host. Without it, that is left as it is.
-        type: bool
-      masked:
-        description: Whether nothing may start it. Without it, that is left as it is.
         type: bool
       files:
         description: What it reads when it starts, besides its unit. A missing file counts as older.
@@ -67,6 +64,7 @@ done:
   type: list
 """
 
+import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -85,7 +83,6 @@ ARGUMENTS = {
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["started", "stopped", "unchanged"], "default": "started"},
             "enabled": {"type": "bool"},
-            "masked": {"type": "bool"},
             "files": {"type": "list", "elements": "path", "default": []},
             "reload": {"type": "bool", "default": False},
         },
@@ -121,10 +118,6 @@ class Unit:
         return self.shown["UnitFileState"] in _ENABLED
 
     @property
-    def masked(self) -> bool:
-        return self.shown["LoadState"] == "masked" or self.shown["UnitFileState"] == "masked"
-
-    @property
     def needs_daemon_reload(self) -> bool:
         return self.shown["NeedDaemonReload"] == "yes"
 
@@ -138,11 +131,15 @@ class Unit:
         said = self.shown["ActiveEnterTimestamp"]
         if not said or said == "n/a":
             return 0.0
-        return datetime.strptime(said, "%a %Y-%m-%d %H:%M:%S.%f %Z").replace(tzinfo=timezone.utc).timestamp()  # noqa: UP017 - any Python
+        # Without the weekday, which Python would read in the language of this host.
+        said = said.partition(" ")[2]
+        return datetime.strptime(said, "%Y-%m-%d %H:%M:%S.%f %Z").replace(tzinfo=timezone.utc).timestamp()  # noqa: UP017 - any Python
 
 
 def systemctl(*arguments: str) -> str:
-    done = subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    environment = {**os.environ, "LC_ALL": "C"}
+    command = ["systemctl", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=environment)
     if done.returncode:
         raise Failed(f"systemctl {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}{journal(arguments)}")
     return done.stdout
@@ -172,14 +169,10 @@ def changed_at(paths: list[Path]) -> float:
 
 def steps(wanted: dict[str, Any], unit: Unit) -> Iterator[str]:
     """The verbs of systemctl that are due, in their order."""
-    if wanted["masked"] is False and unit.masked:
-        yield "unmask"
     if wanted["state"] == "stopped" and unit.up:
         yield "stop"
     if wanted["enabled"] is False and unit.enabled and unit.shown["UnitFileState"].startswith("enabled"):
         yield "disable"
-    if wanted["masked"] and not unit.masked:
-        yield "mask"
     if wanted["enabled"] and not unit.enabled:
         yield "enable"
     if wanted["state"] == "started":

@@ -32,11 +32,11 @@ options:
     type: str
     default: piwheels-collector
   port:
-    description: Where the builders' ssh servers listen.
+    description: Where the builders' ssh servers listen, but for those in O(ports).
     type: int
     default: 22
-  addresses:
-    description: Where builders are reached, by name; the others are where the database says.
+  ports:
+    description: Where the ssh servers of single builders listen, by the builder's name.
     type: dict
     default: {}
   parallel:
@@ -46,7 +46,7 @@ options:
   seconds:
     description: How long one builder's turn may last. The next collection goes on from there.
     type: float
-    default: 600
+    default: 300
   silent_seconds:
     description: How long a connection may be silent.
     type: int
@@ -112,9 +112,9 @@ ARGUMENTS = {
     "known_hosts": {"type": "path"},
     "user": {"type": "str", "default": "piwheels-collector"},
     "port": {"type": "int", "default": 22},
-    "addresses": {"type": "dict", "default": {}},
+    "ports": {"type": "dict", "default": {}},
     "parallel": {"type": "int", "default": 8},
-    "seconds": {"type": "float", "default": 600},
+    "seconds": {"type": "float", "default": 300},
     "silent_seconds": {"type": "int", "default": 30},
     "kilobytes": {"type": "int", "default": 0},
 }
@@ -142,10 +142,11 @@ def main() -> None:
 
 def run(parameters: dict[str, Any], *, check_mode: bool) -> Collection:
     incoming = {builder: Path(directory) for builder, directory in parameters["incoming"].items()}
-    with connected(parameters["database"]) as connection:
+    ports = {builder: int(port) for builder, port in parameters["ports"].items()}
+    with connected(parameters["database"], autocommit=True) as connection:
         if check_mode:
-            return foresee(connection, incoming, parameters["addresses"])
-        return collect(connection, incoming, access(parameters), parameters["addresses"], parameters["parallel"])
+            return foresee(connection, incoming)
+        return collect(connection, incoming, access(parameters), ports, parameters["parallel"])
 
 
 def access(parameters: dict[str, Any]) -> Access:

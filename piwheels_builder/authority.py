@@ -35,6 +35,7 @@ _CLIENT_LASTS = timedelta(days=400)
 #: A certificate that ends sooner is replaced.
 _SERVER_LEFT = timedelta(days=30)
 _CLIENT_LEFT = timedelta(days=60)
+_CLOCKS_DIFFER = timedelta(minutes=10)
 #: Clocks of Pis without a battery are late at times.
 _EARLIER = timedelta(days=1)
 _BUILDER = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
@@ -81,15 +82,30 @@ class Server:
         return self.directory / "server.key"
 
 
+def check_clock(told: float) -> None:
+    """Raises BadInput where this host's clock differs from the time ``told``, in seconds since the epoch, by ten minutes."""
+    differs = datetime.now(UTC).timestamp() - told
+    if abs(differs) >= _CLOCKS_DIFFER.total_seconds():
+        raise BadInput(
+            f"the index host's clock differs from the controller's by {differs:.0f} seconds, and certificates fail with that:"
+            " let it be set, for example with: apt-get install systemd-timesyncd; then provision again"
+        )
+
+
 def due(authority: Authority, server: Server, now: datetime | None = None) -> list[str]:
-    """What is missing, wrong or near its end: authority, server, both or neither."""
+    """What is missing, wrong or near its end: authority, server, both or neither. Raises BadInput where one was lost."""
+    if authority.key_path.exists() and not authority.certificate_path.exists():
+        raise BadInput(
+            f"{authority.certificate_path} is gone, and its key is there: restore it from the backup; where there is none, remove"
+            f" {authority.directory}, and every host gets a certificate of a new authority when it is provisioned"
+        )
     if not authority.key_path.exists() or not authority.certificate_path.exists():
         return ["authority", "server"]
     return [] if _serves(authority, server, now or datetime.now(UTC)) else ["server"]
 
 
 def make(authority: Authority, server: Server) -> list[str]:
-    """Make what is due and return it. Raises BadInput for a name that no certificate can hold."""
+    """Make what is due and return it. Raises what ``due`` raises, and BadInput for a name that no certificate can hold."""
     missing = due(authority, server)
     if "authority" in missing:
         _make_authority(authority)
@@ -149,8 +165,8 @@ def _kept(authority: Authority, builder: str, request: x509.CertificateSigningRe
     path, issuer = authority.issued_path(builder), _certificate(authority.certificate_path)
     if not path.exists():
         return None
-    present = _certificate(path)
-    lasts = _end(present) - datetime.now(UTC) > _CLIENT_LEFT
+    present, now = _certificate(path), datetime.now(UTC)
+    lasts = _begin(present) <= now and _end(present) - now > _CLIENT_LEFT
     return present if lasts and _public(present) == _public(request) and _signed_by(present, issuer) else None
 
 
@@ -172,6 +188,7 @@ def _serves(authority: Authority, server: Server, now: datetime) -> bool:
     return (
         list(names) == _general_names(server.names)
         and _public(certificate) == _public(key)
+        and _begin(certificate) <= now
         and _end(certificate) - now > _SERVER_LEFT
         and _signed_by(certificate, _certificate(authority.certificate_path))
     )
@@ -189,8 +206,9 @@ def _make_authority(authority: Authority) -> None:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    _write(authority.key_path, _private(key), 0o600)
+    # In this order: a key alone is one that lost its certificate, and a certificate alone can be replaced.
     _write(authority.certificate_path, certificate.public_bytes(Encoding.PEM), 0o644)
+    _write(authority.key_path, _private(key), 0o600)
 
 
 def _make_server(authority: Authority, server: Server) -> None:
@@ -273,6 +291,13 @@ def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     except InvalidSignature:
         return False
     return True
+
+
+def _begin(certificate: x509.Certificate) -> datetime:
+    try:
+        return certificate.not_valid_before_utc
+    except AttributeError:
+        return certificate.not_valid_before.replace(tzinfo=UTC)
 
 
 def _end(certificate: x509.Certificate) -> datetime:

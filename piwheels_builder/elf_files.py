@@ -14,7 +14,8 @@ _LIBRARY_HEADER = 60
 #: Reading a header takes some 30 us. The most of a wheel's ELF files together; large wheels have a few thousand.
 _MOST_HEADERS = 100_000
 _MOST_OBJECTS = 10_000
-_LARGEST_OBJECT = 2**28
+#: Read into memory, three times as much.
+_LARGEST_OBJECT = 2**24
 _IN_MEMORY = 8 * 2**20
 _CHUNK = 2**20
 
@@ -65,9 +66,9 @@ def _in_library(file: IO[bytes]) -> Iterator[ElfFacts | None]:
         size = header[48:58].strip()
         if header[58:] != b"`\n" or not size.isdigit() or int(size) > _LARGEST_OBJECT:
             break
-        start = file.read(len(MAGIC))
-        if start == MAGIC:
-            yield _object(start + file.read(max(0, int(size) - len(MAGIC))))
+        if file.read(len(MAGIC)) == MAGIC:
+            file.seek(place + _LIBRARY_HEADER)
+            yield _object(file.read(int(size)))
         place += _LIBRARY_HEADER + int(size) + int(size) % 2
     yield None
 

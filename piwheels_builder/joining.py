@@ -137,7 +137,13 @@ def read_fleet(inventory: Path) -> Fleet:
             f"{inventory} is a file, and a builder is added as a file of its own: make it a directory (mkdir inventory/rack; "
             f"mv {inventory} inventory/rack/hosts.yml), and say INVENTORY=inventory/rack"
         )
-    return Fleet(inventory, members[0], Path(known_hosts), identity, told.get("_meta", {}).get("hostvars", {}))
+    return Fleet(
+        inventory,
+        members[0],
+        Path(known_hosts),
+        str(Path(identity).expanduser()) if identity else "",
+        told.get("_meta", {}).get("hostvars", {}),
+    )
 
 
 def _variables_of(inventory: Path, host: str, names: Sequence[str]) -> list[Any]:
@@ -163,9 +169,11 @@ def meet(newcomer: Newcomer, fleet: Fleet) -> str:
     """Pin the host's key, and return a line about it. Raises CannotJoin."""
     host = Host(newcomer.name, newcomer.address, newcomer.port)
     report = pin([host], fleet.known_hosts, Wishes(), seconds=_ANSWER_SECONDS)
-    for trouble in (report.refused, report.unreachable):
+    forget = f"ssh-keygen -R {shlex.quote(host.known_as)} -f {shlex.quote(str(fleet.known_hosts))}"
+    refused = f". If it was installed anew: {forget}, then add it again"
+    for trouble, after in ((report.refused, refused), (report.unreachable, "")):
         if newcomer.name in trouble:
-            raise CannotJoin(f"{newcomer.name} ({newcomer.address}): {trouble[newcomer.name]}")
+            raise CannotJoin(f"{newcomer.name} ({newcomer.address}): {trouble[newcomer.name]}{after}")
     shown = report.keys[newcomer.name].shown
     if newcomer.name in report.pinned:
         return f"{newcomer.name} shows the host key {shown}. It is pinned: from now on no other is believed."
@@ -203,7 +211,7 @@ def write_down(newcomer: Newcomer, fleet: Fleet) -> Path | None:
     path = fleet.file_of(newcomer.name)
     if path.exists():
         raise BadInput(f"{path} is there, and holds no {newcomer.name}: move it away")
-    # JSON is YAML.
+    # JSON is YAML, in which a bare name such as on or 3 would be no text.
     lines = [f"    {name}: {json.dumps(value)}" for name, value in newcomer.variables.items()]
     fresh = path.with_name(f".{path.name}~")
     fresh.write_text(
@@ -212,7 +220,7 @@ def write_down(newcomer: Newcomer, fleet: Fleet) -> Path | None:
                 "# Written by make add-builder.",
                 "builders:",
                 "  hosts:",
-                f"    {newcomer.name}:",
+                f"    {json.dumps(newcomer.name)}:",
                 *(f"  {line}" for line in lines),
                 "",
             ]

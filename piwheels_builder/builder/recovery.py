@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import IO
 
 from piwheels_builder.builder.area import discard
+from piwheels_builder.builder.disk import write_atomically
 from piwheels_builder.builder.in_memory import leave, memory_directory
 from piwheels_builder.builder.outbox import Outbox
 from piwheels_builder.builder.spool import Spool
 from piwheels_builder.errors import BuilderRunning
+from piwheels_builder.settings import BuilderSettings
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +49,10 @@ def _lock(lock: IO[str], state_dir: Path) -> None:
             return
 
 
-def recover(state_dir: Path, spool: Spool, outbox: Outbox) -> None:
+def recover(settings: BuilderSettings, spool: Spool, outbox: Outbox) -> None:
     """Deliver every build that began and never ended as killed, and remove what was half made. Raises OSError: call it again."""
+    state_dir = settings.state_dir
+    _answer_to(settings.name, state_dir / "name", spool, outbox)
     spool.clear_leftovers()
     outbox.clear_leftovers()
     outbox.discard_damaged()
@@ -64,6 +68,19 @@ def recover(state_dir: Path, spool: Spool, outbox: Outbox) -> None:
     clear(state_dir / "area", "*")
     clear(memory_directory(state_dir), "*")
     clear_half_made(state_dir)
+
+
+def _answer_to(name: str, kept: Path, spool: Spool, outbox: Outbox) -> None:
+    """Say nothing under the leases of a former name, which ``kept`` holds: to the database, they are another builder's."""
+    former = kept.read_text(encoding="utf-8", errors="replace").strip() if kept.exists() else ""
+    if former == name:
+        return
+    if former:
+        log.warning("this builder was called %s: what it was to build and to tell under that name is given up", former)
+        for entry in outbox.unrecorded():
+            outbox.set_aside(entry, f"it was built as {former}, and this is {name} now")
+        spool.clear()
+    write_atomically(kept, f"{name}\n")
 
 
 def clear_half_made(state_dir: Path) -> None:

@@ -131,7 +131,7 @@ class Service:
         """Tidy up, however long the disk refuses. Returns False when asked to stop before that."""
         while True:
             try:
-                recover(self._settings.state_dir, self._spool, self._outbox)
+                recover(self._settings, self._spool, self._outbox)
             except OSError as error:
                 self._disk_trouble.refused("recovery", error)
                 self._show_status()

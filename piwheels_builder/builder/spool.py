@@ -156,6 +156,13 @@ class Spool:
             if abs(time.time() - leftover.lstat().st_mtime) > _LONGEST_DELIVERY:
                 remove(leftover)
 
+    def clear(self) -> None:
+        """Forget all that is to build and that began. For the start; leases that nobody names expire."""
+        for path in (*self._files(), *map(Path, visible(self._begun))):
+            remove(path)
+        sync(self.directory)
+        sync(self._begun)
+
     def held(self) -> tuple[list[UUID], list[int]]:
         """The leases this builder still has something to do or to say under, and the builds it began."""
         begun = [split_name(entry.name) for entry in visible(self._begun)]

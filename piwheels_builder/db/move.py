@@ -58,17 +58,19 @@ class Manifest:
 
 
 def write_copy(conninfo: str, directory: Path, told: Told) -> Manifest:
-    """Copy all rows of a database, as of one moment, into a directory that is replaced. ``told`` gets a line for each table.
+    """Copy all rows of a database, as of one moment, into a directory. ``told`` gets a line for each table.
 
-    ``conninfo`` is the owner's. Raises DatabaseRefused while wheels or logs wait to be published, StorageFault.
+    An earlier copy there is replaced. ``conninfo`` is the owner's. Raises DatabaseRefused while wheels or logs wait to be
+    published, BadInput for a directory that holds anything else, StorageFault.
     """
     with connected(conninfo) as connection, _storage(directory):
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         connection.set_client_encoding("UTF8")
         _refuse_what_waits(connection)
-        shutil.rmtree(directory, ignore_errors=True)
+        names = list(_queries.tables(connection))
+        _clear(directory, {name for name, _ in names})
         directory.mkdir(parents=True, mode=0o700)
-        tables = [_write_table(connection, directory, name, columns, told) for name, columns in _queries.tables(connection)]
+        tables = [_write_table(connection, directory, name, columns, told) for name, columns in names]
         manifest = Manifest(dict(_queries.migrations(connection)), tables, dict(_queries.sequences(connection)))
         fresh = directory / f".{_MANIFEST}"
         fresh.write_text(json.dumps(asdict(manifest), indent=1))
@@ -79,7 +81,8 @@ def write_copy(conninfo: str, directory: Path, told: Told) -> Manifest:
 def load_copy(conninfo: str, directory: Path, told: Told, *, check: bool = False) -> bool:
     """Fill a migrated database without builds from a copy, in one transaction. Returns whether it was not yet there.
 
-    Leases are given back and builders retired, since both stay behind. With ``check``, only says whether it could be done.
+    Leases are given back and builders retired, since both stay behind; one that is quarantined stays so. With ``check``, only says
+    whether it could be done.
     Raises DatabaseRefused where the schema is another, or the database has builds of its own; BadInput for a damaged copy.
     """
     manifest = read_manifest(directory)
@@ -117,6 +120,18 @@ def _refuse_what_waits(connection: Connection) -> None:
             f"{wheels} wheels and {logs} logs wait on builders and would stay behind: publish them first (ansible-playbook "
             "playbooks/publish.yml); of a quarantined builder, say resume or distrust before"
         )
+
+
+def _clear(directory: Path, tables: set[str]) -> None:
+    """Remove an earlier copy, whole or not, and nothing that is none."""
+    ours = {_MANIFEST, f".{_MANIFEST}", *(f"{table}.gz" for table in tables)}
+    found = list(directory.iterdir()) if directory.exists() else []
+    strange = sorted(path.name for path in found if path.name not in ours or not path.is_file())
+    if strange:
+        raise BadInput(
+            f"{directory} holds {strange[0]}, which is no part of a copy: name a directory that is new, or an earlier copy"
+        )
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _refuse_another_schema(connection: Connection, manifest: Manifest) -> None:

@@ -70,5 +70,5 @@ WITH given_back AS (
 UPDATE build SET state = 'pending', reason = :why FROM given_back WHERE given_back.build_id = build.build_id;
 
 -- name: retire_builders(why)!
--- Login roles did not come along. A builder that is provisioned here is registered again, and active.
-UPDATE builder SET standing = 'retired', standing_reason = :why WHERE standing <> 'retired';
+-- Login roles did not come along. A builder that is provisioned here is registered again, and active; but moving lifts no quarantine.
+UPDATE builder SET standing = 'retired', standing_reason = :why WHERE standing NOT IN ('retired', 'quarantined');

@@ -197,6 +197,9 @@ BEGIN
     PERFORM take_back_leases(suspect, its_name || ' is distrusted: ' || why);
     again := lose_wheels_of(suspect, since) || failures_of(suspect, since);
     PERFORM build_again(again, its_name || ' is distrusted: ' || why);
+    again := again || unpark_builds_of(suspect, since);
+    UPDATE attempt SET log_size = NULL
+    WHERE builder_id = suspect AND recorded_at >= since AND log_size IS NOT NULL AND log_stored_at IS NULL;
     SELECT array_agg(wheel_id) INTO served FROM wheel JOIN attempt USING (attempt_id)
     WHERE attempt.builder_id = suspect AND attempt.recorded_at >= since AND published_at IS NOT NULL AND withdrawn_at IS NULL;
     IF withdraw THEN
@@ -394,10 +397,13 @@ DECLARE
     taken       bigint[];
     passed_over bigint[] := '{}';
 BEGIN
-    SELECT * INTO me FROM builder WHERE name = to_builder;
-    IF NOT FOUND THEN
+    IF NOT EXISTS (SELECT FROM builder WHERE name = to_builder) THEN
         RAISE EXCEPTION 'no builder is called %', to_builder USING ERRCODE = 'no_data_found';
-    ELSIF me.standing <> 'active' OR NOT me.has_room OR EXISTS (SELECT FROM dispatch_pause) THEN
+    END IF;
+    -- Its standing cannot change until these leases are there to be taken back. Whose row is being changed gets its builds next time:
+    -- waiting for a heartbeat, which may wait for leases that were reclaimed a moment ago, would be a deadlock.
+    SELECT * INTO me FROM builder WHERE name = to_builder FOR SHARE SKIP LOCKED;
+    IF NOT FOUND OR me.standing <> 'active' OR NOT me.has_room OR EXISTS (SELECT FROM dispatch_pause) THEN
         RETURN;
     END IF;
     LOOP
@@ -713,6 +719,9 @@ BEGIN
     FOR UPDATE;
     IF NOT FOUND THEN
         RETURN answer_without_lease(me, of_lease, of_build);
+    ELSIF me.standing = 'quarantined' AND me.trusted_until IS NOT NULL THEN
+        -- Distrusted: nothing it says from then on counts.
+        RETURN 'lease lost';
     ELSIF (its_outcome = 'built') <> (wheel_filename IS NOT NULL) THEN
         RAISE EXCEPTION 'a wheel comes with the outcome built, and only with it' USING ERRCODE = 'check_violation';
     ELSIF NOT may_be_wheel_of(of_build, wheel_filename) THEN
@@ -727,11 +736,11 @@ BEGIN
         build_id, project_id, lease_id, builder_id, memory_class, outcome, started_at, seconds, peak_memory,
         error_line, log_tail, toolchain, mechanism, missing, log_size)
     VALUES (
-        -- A clock or a counter may say anything, and averages are made of it.
+        -- A clock or a counter may say anything, and averages are made of it. No log of a builder's own limits is larger than 36 MiB.
         of_build, its_project, of_lease, me.builder_id, leased.memory_class, its_outcome,
         CASE WHEN isfinite(its_start) THEN its_start ELSE now() END, least(its_seconds, 2592000), its_peak_memory,
         left(its_error_line, 1000), right(its_log_tail, 20000), left(its_toolchain, 1000), left(its_mechanism, 100),
-        left(its_missing, 300), CASE WHEN its_log_size > 0 THEN its_log_size END)
+        left(its_missing, 300), CASE WHEN its_log_size BETWEEN 1 AND 37748736 THEN its_log_size END)
     RETURNING attempt_id INTO attempt_no;
     PERFORM note_health(me.builder_id, leased.priority, its_project, its_outcome, whose, again);
     IF whose = 'none' THEN
@@ -1014,6 +1023,18 @@ BEGIN
         RETURNING builder.name, builder.standing_reason;
     END IF;
 END $$;
+CREATE FUNCTION public.unpark_builds_of(its_builder integer, since timestamp with time zone) RETURNS bigint[]
+    LANGUAGE sql
+    AS $$
+    WITH unparked AS (
+        UPDATE queue SET held = NULL, not_before = '-infinity', queued_at = now()
+        WHERE held IS NOT NULL AND lease_id IS NULL AND EXISTS (
+            SELECT FROM attempt
+            WHERE attempt.build_id = queue.build_id AND attempt.builder_id = its_builder AND attempt.recorded_at >= since)
+        RETURNING build_id
+    )
+    SELECT coalesce(array_agg(build_id), '{}') FROM unparked
+$$;
 CREATE FUNCTION public.wake_orphans() RETURNS integer
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -1516,6 +1537,7 @@ CREATE INDEX attempt_log_awaiting ON public.attempt USING btree (builder_id) WHE
 CREATE INDEX attempt_project ON public.attempt USING btree (project_id, attempt_id);
 CREATE INDEX attempt_recorded ON public.attempt USING btree (recorded_at);
 CREATE INDEX incident_builder ON public.incident USING btree (builder_id, at);
+CREATE INDEX incident_last ON public.incident USING btree (last_at);
 CREATE INDEX lease_leased ON public.lease USING btree (leased_at);
 CREATE UNIQUE INDEX published_filename_is_unique ON public.wheel USING btree (filename) WHERE (published_at IS NOT NULL);
 CREATE INDEX queue_builder ON public.queue USING btree (builder_id) WHERE (lease_id IS NOT NULL);
@@ -1655,6 +1677,7 @@ REVOKE ALL ON FUNCTION public.take_back_leases(from_builder integer, why text) F
 REVOKE ALL ON FUNCTION public.told_of_builder(its_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.trip_breaker() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.trip_breaker() TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.unpark_builds_of(its_builder integer, since timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.wake_orphans() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.wake_orphans() TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.wake_siblings(leader bigint) FROM PUBLIC;

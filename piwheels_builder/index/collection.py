@@ -19,16 +19,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import Path
 
 import aiosql
 
 from piwheels_builder.db.connect import Connection
-from piwheels_builder.errors import BadInput, FleetError
+from piwheels_builder.errors import BadInput
 from piwheels_builder.index.layout import checked_wheel_filename
 from piwheels_builder.index.logs import LARGEST_LOG
-from piwheels_builder.index.rsync import Access, Host, pull
+from piwheels_builder.index.rsync import NOT_ALL_READ, Access, Host, PullFailed, pull
 from piwheels_builder.wheels import LARGEST
 
 #: Bytes that a collection leaves free on the index host's disk, for publication and the database.
@@ -81,17 +81,19 @@ class Collection:
 
 
 def collect(
-    connection: Connection, incoming: Mapping[str, Path], access: Access, addresses: Mapping[str, str], parallel: int = 8
+    connection: Connection, incoming: Mapping[str, Path], access: Access, ports: Mapping[str, int], parallel: int = 8
 ) -> Collection:
     """Bring what is awaited of the builders in ``incoming`` (name -> directory), several at once, and remove what no longer is.
 
-    ``addresses`` stand above the database's. A builder that is away or misbehaves stops no other. Raises DatabaseAway.
+    ``ports`` are where builders' ssh servers listen that do not at ``access.port``. A builder that is away or misbehaves stops no
+    other. ``connection`` commits by itself: a session that idles within a transaction for as long as builders take is ended by the
+    server. Raises DatabaseAway.
     """
     report = Collection(_queries.clock(connection))
     awaited = _awaited(connection, list(incoming))
     outboxes = [
         outbox
-        for outbox in _outboxes(connection, incoming, addresses, report)
+        for outbox in _outboxes(connection, incoming, ports, report)
         if outbox.name not in report.unreachable and (outbox.name in awaited or _left(outbox.incoming))
     ]
     with ThreadPoolExecutor(parallel) as pool:
@@ -104,11 +106,11 @@ def collect(
     return report
 
 
-def foresee(connection: Connection, incoming: Mapping[str, Path], addresses: Mapping[str, str]) -> Collection:
+def foresee(connection: Connection, incoming: Mapping[str, Path]) -> Collection:
     """What ``collect`` would ask for, without asking anybody."""
     report = Collection(_queries.clock(connection))
     awaited = _awaited(connection, list(incoming))
-    for outbox in _outboxes(connection, incoming, addresses, report):
+    for outbox in _outboxes(connection, incoming, {}, report):
         missing = sum(not _is_whole(outbox.incoming, file) for file in awaited.get(outbox.name, ()))
         if missing:
             report.collected[outbox.name] = missing
@@ -122,14 +124,13 @@ def _awaited(connection: Connection, builders: Sequence[str]) -> dict[str, tuple
 
 
 def _outboxes(
-    connection: Connection, incoming: Mapping[str, Path], addresses: Mapping[str, str], report: Collection
+    connection: Connection, incoming: Mapping[str, Path], ports: Mapping[str, int], report: Collection
 ) -> Iterator[Outbox]:
     for name, address, keys in list(_queries.builders_known(connection)):
         if name not in incoming:
             continue
-        reached = addresses.get(name) or address
         try:
-            host = Host(name, reached, tuple(keys or ())) if reached else None
+            host = Host(name, address, tuple(keys or ()), ports.get(name)) if address else None
         except BadInput as error:
             host, report.unreachable[name] = None, str(error)
         yield Outbox(name, incoming[name], host)
@@ -154,21 +155,52 @@ def _work_on(outbox: Outbox, access: Access, connection: Connection, known: Mapp
 def _bring(outbox: Outbox, access: Access, missing: Sequence[Awaited]) -> tuple[int, str | None]:
     if outbox.host is None:
         return 0, f"no address of {outbox.name} is known: run `ansible-playbook provision.yml` for it"
-    need, free = sum(file.size for file in missing), shutil.disk_usage(outbox.incoming).free - RESERVE
-    if need > free:
-        return 0, f"its files have {need >> 20} MB, and {outbox.incoming} has room for {max(0, free) >> 20}: make room there"
-    pulling, trouble = outbox.incoming / _PULLING, None
+    free = shutil.disk_usage(outbox.incoming).free - RESERVE
+    some, trouble = _that_fit(missing, free), None
+    if len(some) < len(missing):
+        need = sum(file.size for file in missing)
+        trouble = f"its files have {need >> 20} MB, and {outbox.incoming} has room for {max(0, free) >> 20}: make room there"
+    if not some:
+        return 0, trouble
+    failure = _pull(outbox.host, access, some, outbox.incoming / _PULLING, sum(file.size for file in missing))
+    whole, ended = failure is None, failure is None or failure.code == NOT_ALL_READ
+    came = sum(_take_over(outbox.incoming, file, whole=whole, ended=ended) for file in some)
+    return came, trouble if failure is None else str(failure)
+
+
+def _that_fit(files: Sequence[Awaited], free: int) -> list[Awaited]:
+    """The smallest, so many as there is room for together."""
+    by_size = sorted(files, key=lambda file: file.size)
+    return [file for file, sum_so_far in zip(by_size, accumulate(file.size for file in by_size), strict=True) if sum_so_far <= free]
+
+
+def _pull(host: Host, access: Access, files: Sequence[Awaited], pulling: Path, most: int) -> PullFailed | None:
+    """``most`` bytes may lie in ``pulling``, of files that others' tries left as well. Returns what went wrong."""
     pulling.mkdir(mode=0o700, exist_ok=True)
+    too_much = "it sent more than it recorded"
+
+    def stop() -> str | None:
+        # The limit that rsync runs under is that of the largest file, and a hostile builder sends so much for each.
+        if shutil.disk_usage(pulling).free >= RESERVE // 2:
+            return None
+        return too_much if _bytes_in(pulling) > most else f"{pulling} has no room any more: make room there"
+
     try:
-        pull(outbox.host, access, [file.path for file in missing], pulling, max(file.size for file in missing))
-    except FleetError as error:
-        trouble = str(error)
-    return sum(_take_over(outbox.incoming, file, whole=trouble is None) for file in missing), trouble
+        pull(host, access, [file.path for file in files], pulling, largest=max(file.size for file in files), stop=stop)
+    except PullFailed as error:
+        if str(error) == too_much:
+            shutil.rmtree(pulling, ignore_errors=True)
+        return error
+    return None
 
 
-def _take_over(incoming: Path, file: Awaited, *, whole: bool) -> bool:
-    """Move a file that came to its place. One that is larger than recorded is removed; of a transfer that broke off only what has
-    the recorded bytes is believed to be whole.
+def _bytes_in(directory: Path) -> int:
+    return sum(path.lstat().st_size for path in directory.rglob("*") if not path.is_dir())
+
+
+def _take_over(incoming: Path, file: Awaited, *, whole: bool, ended: bool) -> bool:
+    """Move a file that came to its place. One that is larger than recorded is removed. Of a transfer that was not ``whole``, what
+    is smaller may still come; of one that was broken off before it ``ended``, only what has the recorded bytes is believed.
     """
     came = incoming / _PULLING / file.path
     try:
@@ -179,7 +211,7 @@ def _take_over(incoming: Path, file: Awaited, *, whole: bool) -> bool:
     if size > file.size or not stat.S_ISREG(found.st_mode):
         _remove(came)
         return False
-    if not whole and (size < file.size or file.sha256 is None or _sha256(came) != file.sha256):
+    if not whole and (size < file.size or not (ended or (file.sha256 and _sha256(came) == file.sha256))):
         return False
     place = incoming / file.path
     place.parent.mkdir(mode=0o700, exist_ok=True)

@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 
 import aiosql
@@ -21,11 +20,12 @@ from piwheels_builder.index.tree import Tree
 #: What a log is called in an outbox.
 LOG = "log.gz"
 #: Bytes that a log may have as it came, and unpacked. A builder stops a build at 16 MiB of output, and tries twice.
-LARGEST_LOG = 64 * 2**20
+LARGEST_LOG = 36 * 2**20
 _LARGEST_PLAIN = 256 * 2**20
 _CHUNK = 1 << 20
-#: Logs that go to the disk together.
+#: Logs that go to the disk together, and the bytes after which a portion takes no more.
 _AT_ONCE = 50
+_BYTES_AT_ONCE = 256 * 2**20
 _GZIP = 16 + zlib.MAX_WBITS
 _queries = aiosql.from_path(Path(__file__).with_name("logs.sql"), "psycopg2")
 
@@ -53,8 +53,13 @@ def awaiting_logs(connection: Connection, builders: Sequence[str]) -> list[Await
 
 def in_portions(logs: Sequence[AwaitingLog]) -> Iterator[list[AwaitingLog]]:
     """So many at a time as go to the disk together."""
-    left = iter(logs)
-    while portion := list(islice(left, _AT_ONCE)):
+    portion: list[AwaitingLog] = []
+    for log in logs:
+        portion.append(log)
+        if len(portion) == _AT_ONCE or sum(each.size for each in portion) >= _BYTES_AT_ONCE:
+            yield portion
+            portion = []
+    if portion:
         yield portion
 
 

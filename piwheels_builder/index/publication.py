@@ -206,29 +206,32 @@ class _Station:
         _queries.suspect_builder(self.connection, builder=builder, what=storable(what), quarantine=quarantine)
 
     def _serve(self, wheel: AwaitingWheel, copy: Path) -> None:
-        """Publish it under the first of its names that is free, or adopt the published wheel that it is."""
+        """Publish it under the first of its names that is free, or adopt the published wheel that it is. Where its builder was
+        quarantined a moment ago neither is booked.
+        """
         target = self.targets[wheel.target_id]
         for candidate in chain([copy], retagged(copy)):
             inspected = check_wheel(candidate, wheel.project, wheel.version, target)
             self.step("verified")
             if self._is_published(inspected):
-                _queries.adopt_wheel(self.connection, wheel_id=wheel.wheel_id, filename=inspected.filename)
-                break
+                booked = _queries.adopt_wheel(self.connection, wheel_id=wheel.wheel_id, filename=inspected.filename)
+                self._note(inspected.filename if booked else None)
+                return
             if self._is_free(wheel, inspected):
                 self._place(wheel, candidate, inspected)
-                self._book(wheel, inspected)
-                if self.armv6_twins:
-                    self._add_twin(wheel, inspected)
-                break
-        self.report.published.append(inspected.filename)
+                if self._book(wheel, inspected):
+                    self._note(inspected.filename)
+                    self._note(self._add_twin(wheel, inspected) if self.armv6_twins else None)
+                return
 
-    def _add_twin(self, wheel: AwaitingWheel, inspected: InspectedWheel) -> None:
-        """For armv6l, of a wheel placed and booked just now, if it may have one."""
+    def _note(self, published: str | None) -> None:
+        self.report.published += [published] if published else []
+
+    def _add_twin(self, wheel: AwaitingWheel, inspected: InspectedWheel) -> str | None:
+        """For armv6l, of a wheel placed and booked just now, if it may have one. Returns its filename."""
         placed = self.tree.path(wheel_path(wheel.project, inspected.filename)), inspected
         free, place = partial(self._is_free, wheel), partial(self._place, wheel)
-        twin = publish_twin(self.connection, wheel.wheel_id, placed, self.tree.workshop, is_free=free, place=place)
-        if twin:
-            self.report.published.append(twin)
+        return publish_twin(self.connection, wheel.wheel_id, placed, self.tree.workshop, is_free=free, place=place)
 
     def _is_published(self, inspected: InspectedWheel) -> bool:
         """Whether these bytes are published under this name. Raises WheelRejected where they were withdrawn."""
@@ -255,11 +258,11 @@ class _Station:
         self.tree.put([(metadata, place.with_name(f"{place.name}.metadata")), (candidate, place)])
         self.step("placed")
 
-    def _book(self, wheel: AwaitingWheel, inspected: InspectedWheel) -> None:
+    def _book(self, wheel: AwaitingWheel, inspected: InspectedWheel) -> bool:
         built_on = self.targets[wheel.target_id].os_release
         floor = inspected.glibc_floor
         others = ((number, target) for number, target in self.targets.items() if number != wheel.target_id)
-        _queries.publish_wheel(
+        booked: bool = _queries.publish_wheel(
             self.connection,
             wheel_id=wheel.wheel_id,
             filename=inspected.filename,
@@ -270,6 +273,7 @@ class _Station:
             glibc_floor=floor,
             served=[number for number, target in others if serves(target, inspected.tags, floor, built_on)],
         )
+        return booked
 
 
 def _awaiting(connection: Connection, incoming: Mapping[str, Path]) -> Iterator[AwaitingWheel]:

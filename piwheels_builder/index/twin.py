@@ -42,8 +42,8 @@ def publish_twin(
     if not is_free(twin):
         return None
     place(made, twin)
-    _queries.publish_twin(connection, wheel_id=wheel_id, filename=twin.filename, sha256=twin.sha256, size=twin.size)
-    return twin.filename
+    booked = _queries.publish_twin(connection, wheel_id=wheel_id, filename=twin.filename, sha256=twin.sha256, size=twin.size)
+    return twin.filename if booked else None
 
 
 def may_have_twin(wheel: InspectedWheel) -> bool:

@@ -15,6 +15,9 @@ from piwheels_builder.queue.progress import Progress
 
 Answer = TypeVar("Answer")
 
+#: Deliveries of which an idle builder took nothing: each costs a lease's time.
+_MOST_IN_VAIN = 3
+
 
 class Unreachable(FleetError):
     """A host, or the database on it, is away for the moment. Nothing is lost: run the playbook again once it is back."""
@@ -126,6 +129,8 @@ class Convergence:
         self._asked_at = clock()
         self._published_now = 0
         self._delivered_again: set[str] = set()
+        self._in_vain = 0
+        self._ended_before = 0
         self.published = 0
         self.leased = 0
 
@@ -134,12 +139,13 @@ class Convergence:
         for batch in self._insist(self._stations.held):
             # Delivered already, or leased by a run that died before it could: the builder knows, and takes it once.
             self._insist(partial(self._stations.deliver, batch))
-        news_at, stuck_since = self._clock(), None
+        news_at, stuck = self._clock(), None
         while True:
             # In this order: what a builder seen idle has recorded is in the answer that follows.
             sight = self._insist(self._stations.look)
-            stuck_since = self._check_stuck(sight, stuck_since)
+            stuck = self._check_stuck(sight, stuck)
             leased = self._ask()
+            self._note_progress(sight, leased)
             forgot = sight.idle and leased.holds and not leased.paused and leased.batch is None
             if (forgot and self._deliver_again()) or leased.batch is not None or self._published_now:
                 news_at = self._clock()
@@ -172,13 +178,26 @@ class Convergence:
 
     def _deliver_again(self) -> bool:
         """An idle builder holds leases: its spool was lost, with a disk or to an older image of it. Once each: it may refuse one.
-        Returns whether anything was delivered.
+        Returns whether anything was delivered. Raises BuilderSilent where it took nothing for the third time.
         """
+        if self._in_vain >= _MOST_IN_VAIN:
+            raise BuilderSilent(
+                f"the builder takes none of its batches, delivered {self._in_vain} times: its log says why "
+                "(journalctl -u piwheels-builder; in a fleet of one log/builder.log)"
+            )
         again = [batch for batch in self._insist(self._stations.held) if batch["lease_id"] not in self._delivered_again]
         for batch in again:
             self._delivered_again.add(batch["lease_id"])
             self._insist(partial(self._stations.deliver, batch))
+        self._in_vain += bool(again)
         return bool(again)
+
+    def _note_progress(self, sight: Sight, leased: Leased) -> None:
+        ended = leased.built + leased.failed
+        if not sight.idle or ended != self._ended_before:
+            self._in_vain = 0
+        self._in_vain += leased.batch is not None
+        self._ended_before = ended
 
     def _is_over(self, leased: Leased, sight: Sight, quiet_seconds: float) -> bool:
         if not sight.idle:
@@ -205,6 +224,7 @@ class Convergence:
             pause = min(1.5 * pause, self._patience.seldom)
             sight = self._insist(self._stations.look)
             dead_since = self._check_alive(sight, dead_since)
+            self._in_vain = self._in_vain if sight.idle else 0
             if dead_since is not None:
                 until = self._clock() + self._patience.ask
             elif sight != before:
@@ -228,14 +248,16 @@ class Convergence:
         if sight.idle and quiet_seconds > self._patience.away:
             raise Unreachable("its wheels or logs wait to be published: `ansible-playbook playbooks/publish.yml` says why none is")
 
-    def _check_stuck(self, sight: Sight, stuck_since: float | None) -> float | None:
-        if sight.running or sight.trouble is None:
+    def _check_stuck(self, sight: Sight, stuck: tuple[int, float] | None) -> tuple[int, float] | None:
+        """``stuck``: how much was in the spool when the builder was first seen not to go on, and when."""
+        if sight.running or not (sight.trouble or sight.spool):
             return None
-        if stuck_since is None:
-            return self._clock()
-        if self._clock() - stuck_since > self._patience.away:
-            raise BuilderSilent(f"the builder cannot go on ({sight.trouble}): mend that and run again; nothing is lost")
-        return stuck_since
+        if stuck is None or (sight.trouble is None and sight.spool != stuck[0]):
+            return sight.spool, self._clock()
+        if self._clock() - stuck[1] > self._patience.away:
+            why = sight.trouble or f"{sight.spool} builds in its spool, and none begins"
+            raise BuilderSilent(f"the builder cannot go on ({why}): mend that and run again; nothing is lost")
+        return stuck
 
     def _report(self, leased: Leased, sight: Sight, *, over: bool = False) -> None:
         progress = Progress(

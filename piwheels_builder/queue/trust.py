@@ -9,11 +9,13 @@ from pathlib import Path
 
 import aiosql
 
-from piwheels_builder.db.connect import Connection
-from piwheels_builder.errors import BadInput
+from piwheels_builder.db.connect import Connection, translated_errors
+from piwheels_builder.errors import BadInput, DatabaseRefused
 from piwheels_builder.queue.plan import BuilderLoad
 
 _queries = aiosql.from_path(Path(__file__).with_name("trust.sql"), "psycopg2")
+#: What PostgreSQL calls no_data_found.
+_NO_SUCH = "P0002"
 #: Incidents older than this are for the database only.
 SHOWN_DAYS = 7
 
@@ -61,8 +63,19 @@ def quarantine_line(load: BuilderLoad) -> str:
 
 
 def distrust(connection: Connection, builder: str, since: datetime, reason: str, *, withdraw: bool = False) -> list[Unsaid]:
-    """Believe nothing that the builder said since a moment, as the publisher role. Raises BadInput for a time without a zone."""
+    """Believe nothing that the builder said since a moment, as the publisher role; one that retired may be named, too.
+
+    Raises BadInput for a time without a zone, and for a name that no builder ever had.
+    """
     if since.tzinfo is None:
         raise BadInput(f"{since} has no time zone: write 2026-01-31T12:00Z, for example")
-    rows = _queries.distrust_builder(connection, builder=builder, since=since, reason=reason, withdraw=withdraw)
+    try:
+        with translated_errors():
+            rows = list(_queries.distrust_builder(connection, builder=builder, since=since, reason=reason, withdraw=withdraw))
+    except DatabaseRefused as error:
+        if getattr(error.__cause__, "pgcode", None) == _NO_SUCH:
+            raise BadInput(
+                f"no builder is called {builder}: `piwheels-builder status` lists those that have not retired"
+            ) from error
+        raise
     return [Unsaid(*row) for row in rows]

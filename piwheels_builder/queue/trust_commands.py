@@ -13,15 +13,18 @@ from piwheels_builder.settings import load_fleet
 def run_distrust(options: argparse.Namespace) -> int:
     settings, since = load_fleet(), _moment(options.since)
     with connected(settings.conninfo("publisher")) as connection:
-        builder_loads(connection, [options.builder])
         unsaid = distrust(connection, options.builder, since, options.reason, withdraw=options.withdraw)
+        retired = options.builder not in {load.name for load in builder_loads(connection)}
     for each in unsaid:
         print(each)
     if any(each.became == "published" for each in unsaid):
         print("what is published stays so: `--withdraw` takes it off its pages")
     if any(each.became == "withdrawn" for each in unsaid):
         print("withdrawn wheels leave their pages at the next publication, and `piwheels-builder requeue` has them built again")
-    print(f"{options.builder} stays quarantined until `piwheels-builder resume {options.builder}`")
+    if retired:
+        print(f"{options.builder} is retired, and stays so")
+    else:
+        print(f"{options.builder} stays quarantined until `piwheels-builder resume {options.builder}`")
     return 0
 
 

@@ -7,6 +7,7 @@ of its own go to the index host, one for each user that it is there.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
@@ -43,6 +44,8 @@ _ARGUMENTS = {
 }
 #: What modules say of a database that will be back.
 _AWAY = ("the database cannot be reached", "the database went away")
+#: What a disk says that somebody will make room on.
+_FULL = os.strerror(errno.ENOSPC)
 #: Seconds between questions to the index host, for each builder that asks besides: a module takes about half a second of it.
 _ASK_EACH, _APART_EACH = 1.0, 0.25
 _MOST_SLOTS = 64
@@ -77,14 +80,23 @@ class Station:
             self._action._connection.reset()
             raise Unreachable(f"{self._name} cannot be reached: {error}") from error
         if result.get("unreachable") or _was_killed(result):
-            raise Unreachable(f"{self._name} cannot be reached: {result.get('msg')}")
+            raise Unreachable(f"{self._name} cannot be reached: {printable(result.get('msg'))}")
         if result.get("failed"):
-            message = str(result.get("msg"))
-            if message.startswith(_AWAY):
-                raise Unreachable(f"{self._name}: {message}")
+            message = _words(result)
+            if message.startswith(_AWAY) or _FULL in message:
+                raise Unreachable(f"{self._name}: {printable(message)}")
             brief = {name: told[-_LONGEST:] if isinstance(told, str) else told for name, told in result.items()}
             raise AnsibleActionFail(f"{module} on {self._name}: {printable(message)}", result=brief)
         return result
+
+
+def _words(result: Mapping[str, Any]) -> str:
+    """Why a module failed. One that could not begin, on a full disk for example, has no message, but a chain of exceptions."""
+    said, link = [result.get("msg")], result.get("exception")
+    while (event := getattr(link, "event", None)) is not None:
+        said.append(event.msg)
+        link = event.chain
+    return ": ".join(str(words) for words in said if words) or "it did not say why"
 
 
 class _Silent(BaseException):
@@ -194,6 +206,8 @@ def _sight(seen: Mapping[str, Any]) -> Sight:
     # A batch that the service has not seen yet is at least one build.
     spool = max(_count(status.get("spool", 0)), 0 if running else min(1, _count(seen["batches"])))
     trouble = status.get("disk_trouble") or status.get("memory_trouble") or status.get("database_trouble")
+    if not trouble and spool and (reason := status.get("draining")):
+        trouble = f"it is draining: {reason}; `piwheels-builder undrain` there ends that"
     return Sight(bool(seen["alive"]), running, spool, _count(seen["unrecorded"]), printable(trouble) if trouble else None)
 
 

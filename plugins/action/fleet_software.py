@@ -5,6 +5,9 @@ The module of the same name looks first; on a host that has everything it is all
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,19 @@ _PACKERS = {"wheel": wheel, "playbooks": playbooks}
 _VERSIONS = {"wheel": "version", "playbooks": "playbooks_version"}
 
 
+@contextmanager
+def packing() -> Iterator[None]:
+    """What fails within is told as this host's failure. Raises AnsibleActionFail."""
+    try:
+        yield
+    except FleetError as error:
+        raise AnsibleActionFail(str(error)) from error
+    except subprocess.TimeoutExpired as error:
+        raise AnsibleActionFail(f"packing this checkout took longer than {error.timeout:g} s: run this again") from error
+    except OSError as error:
+        raise AnsibleActionFail(f"this checkout cannot be packed into {cache_dir()}: {error}") from error
+
+
 class ActionModule(ActionBase):  # type: ignore[misc]
     """See library/fleet_software.py for the options; wheel, playbooks and their versions are added here."""
 
@@ -27,20 +43,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         super().run(tmp, task_vars)
         try:
             return self._installed(task_vars or {})
-        except FleetError as error:
-            raise AnsibleActionFail(str(error)) from error
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
 
     def _installed(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        arguments: dict[str, Any] = {**self._task.args, "version": version(ROOT, SOURCES)}
-        if arguments.pop("with_playbooks", False):
-            arguments["playbooks_version"] = version(ROOT, PLAYBOOKS)
+        arguments: dict[str, Any] = dict(self._task.args)
+        with packing():
+            arguments["version"] = version(ROOT, SOURCES)
+            if arguments.pop("with_playbooks", False):
+                arguments["playbooks_version"] = version(ROOT, PLAYBOOKS)
         result = self._run(arguments, task_vars)
         if self._task.check_mode or result.get("failed") or not result.get("missing"):
             return result
         for name in result["missing"]:
-            pack = _PACKERS[name](ROOT, cache_dir())
+            with packing():
+                pack = _PACKERS[name](ROOT, cache_dir())
             # The checkout may have changed since it was looked at.
             arguments |= {name: self._carry(pack.path), _VERSIONS[name]: pack.version}
         return self._run(arguments, task_vars)

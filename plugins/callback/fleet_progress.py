@@ -87,7 +87,8 @@ class Ear:
         self._heard = threading.Event()
         self._board = Board()
         self._screen = Screen() if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb" else None
-        threading.Thread(target=self._listen, name="fleet_progress", daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, name="fleet_progress", daemon=True)
+        self._listener.start()
         atexit.register(self._close)
 
     def _listen(self) -> None:
@@ -96,12 +97,18 @@ class Ear:
             if message == _MARK:
                 self._heard.set()
                 continue
-            told = parse(message)
             with self._shown:
-                if isinstance(told, Progress):
-                    self._show(told)
-                elif told is not None:
-                    display.display(told)
+                try:
+                    self._tell(parse(message))
+                except Exception:
+                    # Whatever a terminal does: nobody else empties the socket, and whoever writes to it would wait.
+                    self._screen = None
+
+    def _tell(self, told: Progress | str | None) -> None:
+        if isinstance(told, Progress):
+            self._show(told)
+        elif told is not None:
+            display.display(told)
 
     def _show(self, progress: Progress) -> None:
         if self._screen is None:
@@ -121,8 +128,11 @@ class Ear:
 
     def _hear_out(self) -> None:
         """Let what was sent before this be shown: an action that is over has sent its last."""
+        if not self._listener.is_alive():
+            return
         self._heard.clear()
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel, contextlib.suppress(OSError):
+            channel.settimeout(_HEARD_WITHIN)
             channel.sendto(_MARK, self._path)
             self._heard.wait(_HEARD_WITHIN)
 

@@ -197,6 +197,31 @@ def test_wheels_that_wait_are_not_left_behind(host: IndexHost, tmp_path: Path) -
     assert not (tmp_path / "copy").exists()
 
 
+@pytest.mark.parametrize("strange", ["notes.txt", "backup.gz", "project.gz/inner"])
+def test_a_directory_with_anything_else_in_it_is_left_alone(host: IndexHost, tmp_path: Path, strange: str) -> None:
+    directory = tmp_path / "copy"
+    (directory / strange).parent.mkdir(parents=True)
+    (directory / strange).write_text("mine")
+    with pytest.raises(BadInput, match=f"holds {strange.partition('/')[0]}"):
+        copy(host.fleet.database, tmp_path)
+    assert (directory / strange).read_text() == "mine"
+    shutil.rmtree(directory)
+    directory.mkdir()
+    # What a copy that was interrupted has left.
+    (directory / "project.gz").write_text("half")
+    (directory / ".manifest.json").write_text("")
+    copy(host.fleet.database, tmp_path)
+    assert not (directory / ".manifest.json").exists()
+
+
+def test_a_quarantine_moves_too(host: IndexHost, other: EmbeddedDatabase, tmp_path: Path) -> None:
+    host.fleet.ask("SELECT suspect_builder('pi1', 'its wheel changed', true)")
+    copy(host.fleet.database, tmp_path)
+    load(other, tmp_path)
+    Fleet(other).add_builder("pi1")
+    assert rows(other, "SELECT standing, standing_reason FROM builder") == [("quarantined", "its wheel changed")]
+
+
 def test_another_version_of_this_project_is_refused(host: IndexHost, other: EmbeddedDatabase, tmp_path: Path) -> None:
     copy(host.fleet.database, tmp_path)
     rows(other, "DELETE FROM schema_step WHERE name = '0003_learning.sql'")

@@ -3,6 +3,8 @@
 import gzip
 import os
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -132,7 +134,6 @@ def test_a_log_is_kept_and_its_builder_may_drop_it(host: IndexHost) -> None:
         (LOG + b"more", None, "something stands after its end"),
         (LOG, len(LOG) - 1, "does not have"),
         (LOG, len(LOG) + 1, "does not have"),
-        (LOG, 2**40, "the most is"),
         (gzip.compress(bytes(2**21)), None, "bytes unpacked"),
     ],
 )
@@ -149,6 +150,14 @@ def test_a_damaged_log_is_lost_and_holds_nothing_up(
     assert [path.read_bytes() for path in host.tree.glob("logs/*/*/*")] == [good.read_bytes()]
     assert standing(host) == "active"
     assert not host.publish().changed
+
+
+def test_a_log_that_is_recorded_as_too_large_is_lost_unseen(host: IndexHost) -> None:
+    """record_attempt keeps no such size, but did."""
+    fail(host)
+    host.fleet.ask("UPDATE attempt SET log_size = %s", 2**40)
+    assert len(host.publish().logs_lost) == 1
+    assert any("the most is" in what for what in incidents(host))
 
 
 def test_a_log_that_is_a_link_or_a_fifo_is_not_followed(host: IndexHost) -> None:
@@ -180,3 +189,28 @@ def test_what_came_of_a_builder_that_was_not_collected_whole_is_published_and_th
     report = host.publish(recorded_before=late, uncollected=["pi1"])
     assert (report.published, report.lost) == ([came.name], [])
     assert host.publish(recorded_before=late).lost == [missing.name]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_wheel_of_a_builder_that_is_quarantined_while_it_is_looked_at_is_not_told_as_published(
+    host: IndexHost, again: bool
+) -> None:
+    host.build("demo")
+    if again:
+        host.publish()
+        host.rebuild("demo")
+
+    def step(done: str) -> None:
+        if done == "verified":
+            host.fleet.ask("SELECT suspect_builder('pi1', 'a lie', true)", role="piwheels_publisher")
+
+    assert host.publish(step=step).published == []
+    assert host.fleet.ask("SELECT count(*) FROM wheel_awaiting") == [(0,)]
+
+
+def test_logs_go_to_the_disk_in_portions_of_bearable_size() -> None:
+    now = datetime.now(UTC)
+    waiting = [logs.AwaitingLog(number, "demo", "pi1", "1-1", 36 << 20, now) for number in range(20)]
+    assert [len(portion) for portion in logs.in_portions(waiting)] == [8, 8, 4]
+    small = [replace(log, size=10) for log in waiting * 3]
+    assert [len(portion) for portion in logs.in_portions(small)] == [50, 10]

@@ -87,7 +87,6 @@ def write_inventory(trial: Trial, place: Path, port: int) -> Path:
             "incoming": "{{ fleet_incoming }}",
             "private_key": str(place / "publisher"),
             "user": getpass.getuser(),
-            "port": port,
         },
     }
     hub = {**variables, **(BECOME if os.geteuid() == 0 else {})}

@@ -228,6 +228,30 @@ def test_what_a_quarantined_builder_made_waits_for_a_word(fleet: Fleet) -> None:
     assert fleet.ask(ask, [kept[0][0]], [build_id], role="builder_pi1") == kept
 
 
+def test_a_distrusted_builders_results_do_not_count(fleet: Fleet) -> None:
+    build_id = fleet.want("demo")
+    lease_id = lease_of(fleet)
+    fleet.ask("UPDATE builder SET standing = 'quarantined', trusted_until = now()")
+    assert fleet.record("pi1", lease_id, build_id) == "lease lost"
+    assert (fleet.state(build_id), fleet.ask("SELECT count(*) FROM attempt")) == ("leased", [(0,)])
+
+
+def test_nothing_is_leased_to_a_builder_whose_standing_changes_at_this_moment(fleet: Fleet) -> None:
+    fleet.add_builder("pi2")
+    wanted = fleet.want("demo")
+    with connected(fleet.database.conninfo("piwheels_owner")) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT suspect_builder('pi1', 'its wheel changed', true)")
+        assert fleet.lease_all("pi1") == []
+        assert [row["build_id"] for row in fleet.lease_all("pi2")] == [wanted]
+
+
+@pytest.mark.parametrize(("said", "kept"), [(0, None), (1, 1), (36 * 2**20, 36 * 2**20), (36 * 2**20 + 1, None), (2**62, None)])
+def test_a_log_has_a_size_that_logs_have(fleet: Fleet, said: int, kept: int | None) -> None:
+    build_id = fleet.want("demo")
+    fleet.record("pi1", lease_of(fleet), build_id, Outcome.BUILD_ERROR, log_size=said)
+    assert fleet.ask("SELECT log_size FROM attempt") == [(kept,)]
+
+
 def test_a_suspicion_is_noted_without_a_quarantine(fleet: Fleet) -> None:
     assert fleet.ask("SELECT suspect_builder('pi1', 'a file vanished', false)", role="piwheels_publisher") == [(True,)]
     assert fleet.ask("SELECT suspect_builder('pi9', 'a file vanished', true)", role="piwheels_publisher") == [(False,)]
@@ -238,49 +262,6 @@ def test_provisioning_does_not_lift_a_quarantine(fleet: Fleet) -> None:
     fleet.ask("SELECT suspect_builder('pi1', 'its wheel changed', true)", role="piwheels_publisher")
     fleet.add_builder("pi1")
     assert standing(fleet) == "quarantined"
-
-
-def distrust(fleet: Fleet, since: object, *, withdraw: bool = False) -> list[tuple[str, str]]:
-    told = fleet.ask(
-        "SELECT became, project FROM distrust_builder('pi1', %s, 'a stranger was in', %s)",
-        since,
-        withdraw,
-        role="piwheels_publisher",
-    )
-    return [(became, project) for became, project in told]
-
-
-def test_distrust_unsays_what_was_said_since_a_moment(fleet: Fleet) -> None:
-    before = wait_for_wheel(fleet, "before")
-    fleet.ask("UPDATE attempt SET recorded_at = now() - interval '2 hours'")
-    ((since,),) = fleet.ask("SELECT now() - interval '1 hour'")
-    served, waiting, failed = wait_for_wheel(fleet, "served"), wait_for_wheel(fleet, "waiting"), fleet.want("failed")
-    fleet.publish(2)
-    assert fleet.record("pi1", lease_of(fleet), failed, Outcome.BUILD_ERROR) == "recorded"
-    held = fleet.want("held")
-    lease_of(fleet)
-    assert distrust(fleet, since) == [("published", "served"), ("queued again", "failed"), ("queued again", "waiting")]
-    states = [fleet.state(build_id) for build_id in (before, served, waiting, failed, held)]
-    assert states == ["built", "published", "pending", "pending", "pending"]
-    assert all(fleet.queued(build_id) for build_id in (waiting, failed, held))
-    assert standing(fleet) == "quarantined"
-    assert fleet.ask("SELECT build_id FROM wheel_awaiting") == [(before,)]
-    assert distrust(fleet, since, withdraw=True) == [("withdrawn", "served")]
-    assert fleet.ask("SELECT withdrawn_reason FROM wheel WHERE withdrawn_at IS NOT NULL") == [
-        ("pi1 is distrusted: a stranger was in",)
-    ]
-    fleet.publish(1)
-    assert fleet.state(before) == "published"
-
-
-def test_distrust_leaves_what_another_builder_said_later(fleet: Fleet) -> None:
-    build_id = fleet.want("demo")
-    fleet.record("pi1", lease_of(fleet), build_id, Outcome.BUILD_ERROR)
-    fleet.ask("SELECT requeue_build(%s, 'again')", build_id)
-    fleet.add_builder("pi2")
-    fleet.record("pi2", lease_of(fleet, "pi2"), build_id, Outcome.BUILD_ERROR)
-    assert distrust(fleet, "-infinity") == []
-    assert fleet.state(build_id) == "failed"
 
 
 # Logs.

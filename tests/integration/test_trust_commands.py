@@ -79,11 +79,24 @@ def test_distrust_lists_what_it_did(fleet: Fleet, capsys: pytest.CaptureFixture[
     assert fleet.ask("SELECT filename FROM wheel WHERE withdrawn_at IS NOT NULL") == [("served-1.0-py3-none-any.whl",)]
 
 
+@pytest.mark.usefixtures("suspect")
+def test_a_builder_that_retired_can_be_distrusted(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet.ask("SELECT retire_builder('pi1', 'worn out')")
+    assert main(["distrust", "pi1", "--since", "2020-01-31T12:00Z", "--reason", "a stranger was in", "--withdraw"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[:2] == [
+        f"queued again: failed 1 for {BOOKWORM}",
+        f"withdrawn: served 1 for {BOOKWORM}, served-1.0-py3-none-any.whl",
+    ]
+    assert printed[-1] == "pi1 is retired, and stays so"
+    assert fleet.ask("SELECT standing FROM builder") == [("retired",)]
+
+
 def test_distrust_says_what_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
     for builder, since, word in (
         ("pi1", "yesterday", "no time"),
         ("pi1", "2020-01-31T12:00", "time zone"),
-        ("pi9", "2020-01-31T12:00Z", "pi9"),
+        ("pi9", "2020-01-31T12:00Z", "no builder is called pi9"),
     ):
         assert main(["distrust", builder, "--since", since, "--reason", "why"]) == 64
         assert word in capsys.readouterr().err

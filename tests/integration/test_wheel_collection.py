@@ -52,7 +52,7 @@ class Pi:
         return self.host.outbox
 
     def collect(self, **changes: Any) -> Collection:
-        with connected(self.host.conninfo) as connection:
+        with connected(self.host.conninfo, autocommit=True) as connection:
             return collect(connection, {"pi1": self.incoming}, replace(self.access, **changes), {})
 
     def files(self) -> list[str]:
@@ -88,7 +88,8 @@ def pi(fleet: Fleet) -> Iterator[Pi]:
 
 
 def publish(pi: Pi, done: Collection) -> Report:
-    """What follows a collection."""
+    """What follows a collection, of files that were recorded long before."""
+    pi.host.fleet.ask("UPDATE attempt SET recorded_at = recorded_at - interval '3 minutes'")
     with connected(pi.host.conninfo) as connection:
         return publication.publish(
             connection,
@@ -117,7 +118,7 @@ def test_what_is_awaited_comes_and_nothing_else_and_goes_once_it_is_settled(pi: 
 def test_the_module_tells_publication_what_it_needs(pi: Pi) -> None:
     wheel = pi.host.build("demo")
     incoming = {"pi1": str(pi.incoming)}
-    access = {"user": USER, "port": pi.port, "private_key": str(pi.access.private_key)}
+    access = {"user": USER, "ports": {"pi1": pi.port}, "private_key": str(pi.access.private_key)}
     arguments = {"database": pi.host.conninfo, "incoming": incoming, **access}
     assert run_module("wheel_collection", arguments, check=True)["collected"] == {"pi1": 1}
     assert pi.files() == []
@@ -227,13 +228,14 @@ def test_what_is_no_address_is_not_asked(pi: Pi, address: str) -> None:
 def test_nobody_waits_for_a_builder_that_is_away(pi: Pi) -> None:
     wheel = pi.host.build("demo")
     pi.host.fleet.add_builder("pi2")
+    pi.host.fleet.ask("UPDATE builder SET address = '127.0.0.1', host_keys = ARRAY[%s]", ssh_server.public(pi.host_key))
     pi.host.fleet.want("other")
     batch = pi.host.fleet.lease("pi2")
     assert batch is not None
     pi.host.fleet.record("pi2", batch.lease_id, batch.builds[0].build_id, wheel="other-1.0-py3-none-any.whl")
     both = {"pi1": pi.incoming, "pi2": pi.host.place / "incoming2"}
     with connected(pi.host.conninfo) as connection:
-        done = collect(connection, both, pi.access, {"pi2": "127.0.0.2"})
+        done = collect(connection, both, pi.access, {"pi2": ssh_server.free_port()})
     assert (done.collected, list(done.unreachable)) == ({"pi1": 1}, ["pi2"])
     assert pi.files() == [f"{wheel.parent.name}/{wheel.name}"]
 

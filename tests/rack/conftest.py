@@ -16,7 +16,6 @@ from tests.rack.fleet import Fleet
 from tests.rack.hosts import Host, host
 from tests.rack.playbooks import Run, play
 
-
 #: What `make acceptance` leaves to `make acceptance-full`, since a change must pass within three quarters of an hour.
 collect_ignore_glob = (
     [] if os.environ.get("ACCEPTANCE") == "full" else ["test_hosts.py", "test_hostile_*.py", "test_power_cut.py", "test_retire.py"]

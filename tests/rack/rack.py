@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from tests.rack import images, machine, nat64, network, places
@@ -36,6 +37,9 @@ def up(number: int, names: Sequence[str] = ()) -> None:
     machine.install_packages()
     with places.locked(places.lock_of(str(number))):
         _prepare(number, [each.address for each in hosts])
+        # Side by side: each waits for the network, and an emulated one takes as long as all the others.
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(images.base_image, {each.address.kind.image: each.address.kind for each in hosts}.values()))
         for each in hosts:
             _start(each)
         for each in hosts:

@@ -11,7 +11,7 @@ from tests.rack.hosts import Host
 from tests.rack.playbooks import Run
 from tests.rack.upstream import Upstream, serving
 
-#: One of each thing that breaks, and of each way to break it.
+#: What `make acceptance` has the time for: a service, the database, a whole host.
 FEW = ("builder-kill", "postgresql-kill", "builder-host-kill")
 
 

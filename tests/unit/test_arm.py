@@ -273,6 +273,15 @@ def test_more_headers_than_any_wheel_has(tmp_path: Path, monkeypatch: pytest.Mon
     assert "nobody could look into" in str(wheel_with(tmp_path, lib=library).beyond_armv6)
 
 
+def test_an_object_too_large_to_be_read_is_not_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = elf_with(section(b"\x06\x06\x1c\x01"), kind=1)
+    library = b"!<arch>\n" + f"{'part.o/':48}{len(part):<10}`\n".encode() + part
+    for most, known in [(len(part), True), (len(part) - 1, False)]:
+        monkeypatch.setattr(elf_files, "_LARGEST_OBJECT", most)
+        told = wheel_with(tmp_path, so_so=elf_with(section(b"\x06\x06\x1c\x01")), lib=library).beyond_armv6
+        assert ("nobody could look into" in str(told)) != known
+
+
 def test_mutated_attributes_never_crash_it() -> None:
     chance = random.Random(6)
     original = section(b"\x05ARM1176\0\x06\x07\x08\x01\x09\x01\x0a\x02\x1c\x01\x20\x01gnu\0\x22\x01")

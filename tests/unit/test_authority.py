@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from piwheels_builder import authority as module
-from piwheels_builder.authority import Authority, Server, due, is_kept, make, sign
+from piwheels_builder.authority import Authority, Server, check_clock, due, is_kept, make, sign
 from piwheels_builder.errors import BadInput
 
 NAMES = ("index.invalid", "192.0.2.1", "2001:db8::1")
@@ -57,6 +57,46 @@ def test_a_server_is_called_by_all_its_names(tmp_path: Path, authority: Authorit
     assert names.get_values_for_type(x509.DNSName) == ["index.invalid"]
     assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == list(NAMES[1:])
     certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.certificate_path.read_bytes()))
+
+
+def test_a_key_that_lost_its_certificate_is_kept(tmp_path: Path, authority: Authority) -> None:
+    key = authority.key_path.read_bytes()
+    authority.certificate_path.unlink()
+    with pytest.raises(BadInput, match="restore it from the backup"):
+        make(authority, server(tmp_path))
+    assert authority.key_path.read_bytes() == key
+
+
+@pytest.mark.parametrize("cut_off", ["authority.key", "authority.pem"])
+def test_the_making_of_an_authority_may_break_off_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut_off: str) -> None:
+    def write(path: Path, content: bytes, mode: int) -> None:
+        if path.name == cut_off:
+            raise OSError
+        whole(path, content, mode)
+
+    whole, made = module._write, Authority(tmp_path / "authority")
+    monkeypatch.setattr(module, "_write", write)
+    with pytest.raises(OSError):
+        make(made, server(tmp_path))
+    monkeypatch.undo()
+    assert make(made, server(tmp_path)) == ["authority", "server"]
+
+
+@pytest.mark.parametrize("seconds", [-700, 700])
+def test_a_clock_gone_wrong_is_refused(seconds: int) -> None:
+    now = datetime.now(UTC).timestamp()
+    check_clock(now + seconds / 2)
+    with pytest.raises(BadInput, match=f"by {-seconds} seconds"):
+        check_clock(now + seconds)
+
+
+def test_what_is_valid_only_later_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, asked = Authority(tmp_path / "authority"), request(new_key())
+    monkeypatch.setattr(module, "_EARLIER", -timedelta(days=1))
+    make(made, server(tmp_path))
+    sign(made, "pi1", asked)
+    assert due(made, server(tmp_path)) == ["server"]
+    assert not is_kept(made, "pi1", asked)
 
 
 @pytest.mark.parametrize(("days", "then"), [(0, []), (769, []), (771, ["server"])])

@@ -19,16 +19,23 @@ def programs(tmp_path: Path) -> Path:
     """A directory with both."""
     (tmp_path / "dpkg-query").write_text("#!/bin/sh\necho 'gcc installed'\necho 'rustc config-files'\nexit 1\n")
     policies = "".join(f"echo '{name}:'\necho '  Installed: (none)'\necho '  Candidate: 1.0'\n" for name in KNOWN)
-    (tmp_path / "apt-cache").write_text(f"#!/bin/sh\n{policies}echo 'gone:'\necho '  Candidate: (none)'\n")
+    german = '[ "$LC_ALL$LANGUAGE" = CC ] || { echo "cmake:"; echo "  Installationskandidat: 1.0"; exit; }'
+    (tmp_path / "apt-cache").write_text(f"#!/bin/sh\n{german}\n{policies}echo 'gone:'\necho '  Candidate: (none)'\n")
     for program in tmp_path.iterdir():
         program.chmod(0o755)
     return tmp_path
 
 
-def survey(programs: Path, **wanted: Any) -> dict[str, Any]:
+def survey(programs: Path, swaps: str = "", **wanted: Any) -> dict[str, Any]:
     asked = {"describe": 'print(\'{"abi": "cp311"}\')', "pythons": [], "packages": [], "machine_packages": [], "accounts": []}
-    command = ["/usr/bin/python3", str(FILES / "survey.py")]
-    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    (programs / "swaps").write_text(swaps)
+    source = (FILES / "survey.py").read_text()
+    places = {"/proc/swaps": "swaps", "/etc/default/zramswap": "zramswap", "/run/systemd/container": "container"}
+    for place, name in places.items():
+        assert place in source
+        source = source.replace(place, str(programs / name))
+    command = ["/usr/bin/python3", "-c", source]
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "LC_ALL": "de_DE.UTF-8", "LANGUAGE": "de"}
     done = subprocess.run(
         command, input=json.dumps({**asked, **wanted}), capture_output=True, text=True, check=True, env=environment
     )
@@ -51,6 +58,14 @@ def test_what_apt_does_not_know_is_told_apart(programs: Path) -> None:
     told = survey(programs, packages=["gone", ["atlas", "gone"], "cmake"])
     assert told["missing"] == ["cmake"]
     assert told["unknown"] == ["gone", "atlas or gone"]
+
+
+def test_zram_is_lacking_only_where_this_host_has_none(programs: Path) -> None:
+    zram: dict[str, Any] = {"machine_packages": ["zram-tools"]}
+    assert survey(programs, **zram)["missing"] == ["zram-tools"]
+    assert survey(programs, "Filename Type\n/dev/zram0 partition\n", **zram)["missing"] == []
+    (programs / "container").touch()
+    assert survey(programs, **zram)["missing"] == []
 
 
 def test_an_interpreter_that_is_not_there_is_told_and_ends_nothing(programs: Path) -> None:

@@ -1,6 +1,7 @@
 """What the index host's own rounds are told: the inventory that the fleet is provisioned with, as its dispatcher sees it."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -29,10 +30,10 @@ INVENTORY = {
 KNOWN = "192.0.2.2 ssh-ed25519 AAAA\n[2001:db8::2]:2222 ssh-ed25519 BBBB\n198.51.100.1 ssh-ed25519 CCCC\n"
 
 
-def rendered(place: Path, template: str) -> str:
-    """A template of the role, by Ansible itself, for the index host."""
-    (place / "inventory.yml").write_text(yaml.safe_dump(INVENTORY))
-    (place / "known_hosts").write_text(KNOWN)
+def rendered(place: Path, template: str, inventory: object = INVENTORY, known: str = KNOWN, **told: object) -> str:
+    """A template of the role, by Ansible itself, for the index host, with these variables besides."""
+    (place / "inventory.yml").write_text(yaml.safe_dump(inventory))
+    (place / "known_hosts").write_text(known)
     path = ROOT / "roles/controller/templates" / template
     arguments = {"msg": "{{ lookup('ansible.builtin.template', '%s') }}" % path}  # noqa: UP031
     variables = ["-e", f"@{ROOT}/roles/controller/vars/main.yml", "--playbook-dir", str(ROOT / "playbooks")]
@@ -46,6 +47,8 @@ def rendered(place: Path, template: str) -> str:
         "-a",
         json.dumps(arguments),
         *variables,
+        "-e",
+        json.dumps(told),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -87,6 +90,28 @@ def test_groups_of_builders_stay_groups(inventory: dict[str, Any]) -> None:
 def test_only_builders_keys_are_believed(tmp_path: Path) -> None:
     lines = rendered(tmp_path, "known_hosts.j2").splitlines()
     assert [line for line in lines if not line.startswith("#")] == KNOWN.splitlines()[:2]
+
+
+def test_what_this_run_pinned_is_believed_however_the_file_writes_a_name(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"host_keys_asked": {"host_keys": {"pi2": "ssh-ed25519 DDDD", "elsewhere": "ssh-ed25519 EEEE"}}}
+    lines = rendered(tmp_path, "known_hosts.j2", **asked).splitlines()
+    assert lines[-2:] == ["[2001:db8::2]:2222 ssh-ed25519 DDDD", "192.0.2.2 ssh-ed25519 AAAA"]
+
+
+def test_a_name_is_the_same_in_capitals(tmp_path: Path) -> None:
+    inventory = json.loads(json.dumps(INVENTORY).replace("192.0.2.2", "Pi1.Local"))
+    lines = rendered(tmp_path, "known_hosts.j2", inventory, "pi1.local ssh-ed25519 AAAA\n").splitlines()
+    assert lines[-1] == "pi1.local ssh-ed25519 AAAA"
+
+
+def test_a_rounds_variables_are_in_no_unit_that_anybody_reads(tmp_path: Path) -> None:
+    told: dict[str, Any] = {"controller_environment": {"https_proxy": "http://u:a$b'c d%@proxy.invalid:3128", "PLAIN": 1}}
+    where: dict[str, Any] = {"controller_etc_dir": "/etc/here", "controller_forks": 1, "controller_round_seconds": 1}
+    unit = rendered(tmp_path, "piwheels-build.service.j2", **told, **where)
+    assert "EnvironmentFile=/etc/here/environment\n" in unit
+    assert "proxy.invalid" not in unit
+    lines = rendered(tmp_path, "environment.j2", **told).splitlines()[1:]
+    assert [shlex.split(line) for line in lines] == [[f"{name}={value}"] for name, value in told["controller_environment"].items()]
 
 
 def test_nobody_becomes_root_by_it(tmp_path: Path) -> None:

@@ -319,3 +319,30 @@ def test_what_it_will_not_have_is_delivered_again_once() -> None:
     fleet.totals["waiting"] = 1
     converge(fleet)
     assert fleet.delivered == ["a", "a"]
+
+
+def test_a_builder_that_takes_no_batch_at_all_ends_the_run() -> None:
+    """Each expires, and is leased again under another number."""
+    fleet = Forgetful([])
+    fleet.refuses = True
+
+    def lease() -> Leased:
+        batch = None if fleet.undelivered else a_batch(str(len(fleet.delivered)))
+        fleet.undelivered = fleet.undelivered or [batch] if batch else []
+        return Leased(batch, {**NOTHING, "leased": 2, "waiting": 1}, wheels_wait=False, holds=True)
+
+    fleet.lease = lease  # type: ignore[method-assign]
+    with pytest.raises(BuilderSilent, match="takes none of its batches, delivered 3 times"):
+        converge(fleet)
+
+
+@pytest.mark.parametrize("stands", [True, False])
+def test_a_spool_of_which_nothing_begins_ends_the_run(stands: bool) -> None:
+    fleet = MadeUpFleet([])
+    spool = iter([3] * 500 if stands else range(500, 0, -1))
+    fleet.look = lambda: Sight(True, (), next(spool, 0))  # type: ignore[method-assign]
+    if stands:
+        with pytest.raises(BuilderSilent, match="3 builds in its spool, and none begins"):
+            converge(fleet, away=100)
+    else:
+        converge(fleet, away=100)

@@ -1,13 +1,16 @@
 """What is installed on a host: looked for by one file, made aside, never half in place."""
 
 import runpy
+import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleActionFail
 
 MODULE = Path(__file__).parents[2] / "library/fleet_software.py"
 USUAL = {
@@ -74,6 +77,15 @@ def test_the_version_before_is_kept_and_older_ones_go(software: Callable[..., An
     assert (tmp_path / "venv").readlink().name.startswith("3-")
 
 
+def test_what_services_run_from_outlives_a_run_that_died_before_its_stamp(software: Callable[..., Any], tmp_path: Path) -> None:
+    for version in ("1", "2", "3"):
+        software(version).install_wheel("w")
+    # 3 is linked, and services run from 2 still.
+    (tmp_path / "installed").unlink()
+    software("3").install_wheel("w")
+    assert sorted(path.name[0] for path in (tmp_path / "versions").iterdir()) == ["2", "3"]
+
+
 def test_playbooks_are_unpacked_beside_the_ones_before(software: Callable[..., Any], tmp_path: Path) -> None:
     for version in ("p1", "p2", "p3"):
         (tmp_path / "build.yml").write_text(version)
@@ -90,3 +102,61 @@ def test_playbooks_are_unpacked_beside_the_ones_before(software: Callable[..., A
 def test_a_host_that_cannot_be_one_is_told_why(software: Callable[..., Any]) -> None:
     with pytest.raises(Exception, match="install Debian or Raspberry Pi OS sid"):
         software("1", os_releases=["sid"]).check_host()
+
+
+class Apt:
+    """Stands for run(): apt-get update says ``says`` and fails, ``times`` times."""
+
+    def __init__(self, refused: type[Exception], says: str, times: int) -> None:
+        self.refused, self.says, self.left = refused, says, times
+
+    def __call__(self, *_: str, **__: Any) -> str:
+        self.left -= 1
+        if self.left >= 0:
+            raise self.refused(self.says)
+        return ""
+
+
+@pytest.mark.parametrize(
+    ("says", "times", "slept", "fails"),
+    [
+        ("E: Could not get lock /var/lib/apt/lists/lock", 3, 3, False),
+        ("E: Could not get lock /var/lib/apt/lists/lock", 99, 9, True),
+        ("E: no such archive", 1, 0, True),
+    ],
+)
+def test_lists_that_somebody_else_reads_are_waited_for(says: str, times: int, slept: int, fails: bool) -> None:
+    names = runpy.run_path(str(MODULE))
+    update = names["update_lists"]
+    sleeps: list[float] = []
+    update.__globals__["run"] = Apt(names["Refused"], says, times)
+    update.__globals__["time"] = SimpleNamespace(sleep=sleeps.append)
+    with pytest.raises(names["Refused"], match=says) if fails else nullcontext():
+        update("apt-get")
+    assert sleeps == [15] * slept
+
+
+def test_an_index_with_a_password_stands_in_no_command(tmp_path: Path) -> None:
+    names = runpy.run_path(str(MODULE))
+    ran: list[tuple[tuple[str, ...], str]] = []
+    fill = names["Software"]._fill
+    (tmp_path / "place").mkdir()
+    fill.__globals__["shutil"] = SimpleNamespace(rmtree=lambda *_, **__: None)
+    fill.__globals__["run"] = lambda *command, env=None: ran.append((command, (env or {}).get("UV_DEFAULT_INDEX", "")))
+    index = "https://me:s3cret@index.invalid/simple"
+    fill(names["Software"]({**USUAL, "directory": str(tmp_path), "index": index}), tmp_path / "place", "w", tmp_path)
+    assert not any("s3cret" in word for command, _ in ran for word in command)
+    assert index in [given for command, given in ran if "install" in command]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        (OSError(28, "No space left on device"), "cannot be packed into .*No space left"),
+        (subprocess.TimeoutExpired(["pip"], 600), "took longer than 600 s: run this again"),
+    ],
+)
+def test_a_checkout_that_cannot_be_packed_is_told_in_words(trouble: Exception, said: str) -> None:
+    packing = runpy.run_path(str(MODULE.parents[1] / "plugins/action/fleet_software.py"))["packing"]
+    with pytest.raises(AnsibleActionFail, match=said), packing():
+        raise trouble

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from library import host_services
-from library.host_services import Unit, steps
+from library.host_services import Unit, has_unseen, steps
 
 STARTED = datetime.now(UTC) - timedelta(hours=1)
 
@@ -29,7 +29,7 @@ def unit(**shown: str) -> Unit:
 
 
 def due(one: Unit, **wanted: Any) -> list[str]:
-    full = {"name": "a.service", "state": "started", "enabled": None, "masked": None, "files": [], "reload": False, **wanted}
+    full = {"name": "a.service", "state": "started", "enabled": None, "files": [], "reload": False, **wanted}
     return list(steps(full, one))
 
 
@@ -65,11 +65,25 @@ def test_a_reload_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert due(unit(), files=files, reload=True) == []
 
 
-def test_stopped_disabled_and_masked() -> None:
-    assert due(unit(), state="stopped", enabled=False, masked=True) == ["stop", "disable", "mask"]
+def test_a_start_is_read_on_a_host_that_names_weekdays_otherwise() -> None:
+    said = unit().shown["ActiveEnterTimestamp"].partition(" ")[2]
+    assert unit(ActiveEnterTimestamp=f"Mi {said}").started_at == pytest.approx(STARTED.timestamp(), abs=1e-3)
+
+
+def test_a_drop_in_of_a_directory_that_systemd_has_not_looked_into_is_unseen(tmp_path: Path) -> None:
+    drop_in = tmp_path / "etc/systemd/system/a.service.d/more.conf"
+    assert not has_unseen({"files": [str(drop_in)]}, unit())
+    drop_in.parent.mkdir(parents=True)
+    drop_in.touch()
+    assert has_unseen({"files": [str(drop_in)]}, unit())
+    assert not has_unseen({"files": [str(drop_in)]}, unit(DropInPaths=str(drop_in)))
+    assert not has_unseen({"files": [str(drop_in)]}, unit(LoadState="not-found"))
+    (tmp_path / "settings.conf").touch()
+    assert not has_unseen({"files": [str(tmp_path / "settings.conf")]}, unit())
+
+
+def test_stopped_and_disabled() -> None:
+    assert due(unit(), state="stopped", enabled=False) == ["stop", "disable"]
     quiet = unit(ActiveState="inactive", SubState="dead", UnitFileState="disabled")
     assert due(quiet, state="stopped", enabled=False) == []
     assert due(quiet, enabled=True) == ["enable", "start"]
-    masked = unit(ActiveState="inactive", LoadState="masked", UnitFileState="masked")
-    assert due(masked, state="stopped", masked=True) == []
-    assert due(masked, masked=False) == ["unmask", "start"]

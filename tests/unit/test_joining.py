@@ -8,6 +8,7 @@ import yaml
 
 from piwheels_builder import joining
 from piwheels_builder.errors import BadInput
+from piwheels_builder.host_keys.pinning import Report
 from piwheels_builder.joining import CannotJoin, Fleet, Newcomer
 
 PI3 = Newcomer("pi3", "pi", "192.168.1.20")
@@ -59,6 +60,28 @@ def test_a_newcomer_gets_a_file_of_its_own_that_ansible_reads(fleet: Fleet) -> N
     variables = {"ansible_host": "fd90::7", "ansible_user": "pi", "ansible_port": 2222}
     assert yaml.safe_load(path.read_text()) == {"builders": {"hosts": {"pi7": variables}}}
     assert [entry.name for entry in fleet.inventory.iterdir()] == ["pi7.yml"]
+
+
+@pytest.mark.parametrize("name", ["on", "3", "1e3", "0x1f"])
+def test_a_name_that_yaml_would_take_for_something_else_stays_a_name(fleet: Fleet, name: str) -> None:
+    path = joining.write_down(Newcomer(name, "pi", "192.168.1.20"), fleet)
+    assert path is not None
+    assert list(yaml.safe_load(path.read_text())["builders"]["hosts"]) == [name]
+
+
+def test_a_host_of_another_key_is_told_how_to_be_believed_again(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = Report(refused={"pi3": "another key"})
+    monkeypatch.setattr(joining, "pin", lambda *_, **__: report)
+    host = Newcomer("pi3", "pi", "192.168.1.20", 2222)
+    with pytest.raises(CannotJoin) as refused:
+        joining.meet(host, fleet)
+    assert f"ssh-keygen -R '[192.168.1.20]:2222' -f {fleet.known_hosts}" in str(refused.value)
+
+
+def test_the_key_of_the_inventory_may_be_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hosts.yml").write_text("index: {hosts: {shelf: {ansible_ssh_private_key_file: ~/.ssh/fleet}}}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert joining.read_fleet(tmp_path).identity == str(tmp_path / ".ssh/fleet")
 
 
 def test_one_that_is_known_already_changes_nothing(fleet: Fleet) -> None:

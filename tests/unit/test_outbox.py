@@ -11,7 +11,7 @@ import pytest
 from piwheels_builder.builder.attempt import Attempt, BuiltWheel
 from piwheels_builder.builder.outbox import Entry, Outbox
 from piwheels_builder.builder.recovery import recover
-from piwheels_builder.builder.spool import Spool, SpooledBuild
+from piwheels_builder.builder.spool import Spool, SpooledBuild, write_batch
 from piwheels_builder.errors import BadInput
 from piwheels_builder.states import Outcome
 from tests.support.builders import a_batch, an_attempt, builder_settings, leased_build, make_wheel
@@ -88,7 +88,7 @@ def test_what_nobody_came_back_from_has_no_log(tmp_path: Path) -> None:
     build = a_build()
     spool.begin(build.interrupted())
     (outbox.prepare(build.name) / "log.txt").write_text("cut off")
-    recover(tmp_path, spool, outbox)
+    recover(builder_settings(tmp_path), spool, outbox)
     (entry,) = outbox.entries()
     assert (entry.attempt().outcome, entry.attempt().log_size) == (Outcome.KILLED, None)
 
@@ -192,7 +192,7 @@ def test_a_damaged_entry_is_noticed_and_counts_as_an_interrupted_build(tmp_path:
     damage(entry)
     with pytest.raises(BadInput):
         entry.attempt()
-    recover(tmp_path, spool, outbox)
+    recover(builder_settings(tmp_path), spool, outbox)
     assert [(entry.name, entry.attempt().outcome) for entry in outbox.unrecorded()] == [(build.name, Outcome.KILLED)]
 
 
@@ -206,11 +206,32 @@ def test_recovery_reports_each_interrupted_build_once(tmp_path: Path, outbox: Ou
     outbox.mark_recorded(deliver(outbox, recorded))
     (tmp_path / "area" / "0" / "deep").mkdir(parents=True)
     for _ in range(2):
-        recover(tmp_path, spool, outbox)
+        recover(builder_settings(tmp_path), spool, outbox)
         told = {entry.name: entry.attempt().outcome for entry in outbox.entries()}
         assert told == {died.name: Outcome.KILLED, delivered.name: Outcome.BUILT, recorded.name: Outcome.BUILT}
         assert set(spool.begun()) == {died.name, delivered.name}
     assert list((tmp_path / "area").iterdir()) == []
+
+
+def test_a_renamed_builder_says_nothing_under_its_former_leases(tmp_path: Path, outbox: Outbox) -> None:
+    settings = builder_settings(tmp_path)
+    spool = Spool(tmp_path / "spool", settings)
+    recover(settings, spool, outbox)
+    kept, told, died = a_build(1), a_build(2), a_build(3)
+    write_batch(spool.directory, a_batch())
+    spool.begin(died.interrupted())
+    outbox.mark_recorded(deliver(outbox, told))
+    deliver(outbox, kept)
+    renamed = replace(settings, name="renamed")
+    for _ in range(2):
+        recover(renamed, Spool(tmp_path / "spool", renamed), outbox)
+        assert outbox.names() == {told.name}
+        assert spool.held() == ([], [])
+        assert (outbox.directory / "refused" / kept.name / "result.json").exists()
+    # From then on its own work is kept, as ever.
+    deliver(outbox, kept)
+    recover(renamed, spool, outbox)
+    assert outbox.names() == {told.name, kept.name}
 
 
 def test_what_is_recorded_stays_even_when_damaged(outbox: Outbox) -> None:
@@ -247,6 +268,6 @@ def test_an_attempt_survives_its_json() -> None:
 def test_recovery_removes_what_was_half_made_and_no_finished_environment(tmp_path: Path, outbox: Outbox) -> None:
     for place in ("area/interrupted", "environments/.new-1", "environments/.old-2", "environments/0123456789abcdef"):
         (tmp_path / place / "inner").mkdir(parents=True)
-    recover(tmp_path, Spool(tmp_path / "spool", builder_settings(tmp_path)), outbox)
+    recover(builder_settings(tmp_path), Spool(tmp_path / "spool", builder_settings(tmp_path)), outbox)
     assert [path.name for path in (tmp_path / "environments").iterdir()] == ["0123456789abcdef"]
     assert list((tmp_path / "area").iterdir()) == []

@@ -1,5 +1,7 @@
 """What a person is shown of a run, line by line and drawn."""
 
+import atexit
+import importlib.util
 import os
 import pty
 import re
@@ -8,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -179,3 +182,29 @@ def test_lines_are_drawn_anew_on_a_terminal(tmp_path: Path) -> None:
     assert "demo [1]" in shown
     assert "pi1: said as it is" in shown
     assert "PLAY RECAP" in last
+
+
+def test_a_screen_that_fails_or_a_listener_that_died_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEET_PROGRESS_SOCKET", "")
+    found = importlib.util.spec_from_file_location("fleet_progress", ROOT / "plugins/callback/fleet_progress.py")
+    assert found and found.loader
+    plugin = importlib.util.module_from_spec(found)
+    found.loader.exec_module(plugin)
+    monkeypatch.setattr(atexit, "register", lambda _: None)
+    ear = plugin.Ear()
+
+    def fail(_: object) -> None:
+        raise ValueError
+
+    ear._screen = SimpleNamespace(draw=fail, leave=lambda: None)
+    said: list[str] = []
+    monkeypatch.setattr(plugin.display, "display", said.append)
+    teller = Teller(said.append)
+    teller.show(progress("pi1"))
+    teller.show(progress("pi1", done=30, over=True))
+    ear.settle()
+    assert (ear._screen, said[-1]) == (None, "pi1: 30 of 30 done")
+    ear._listener = SimpleNamespace(is_alive=lambda: False)
+    monkeypatch.setattr(plugin.socket, "socket", fail)
+    ear.settle()
+    ear._close()

@@ -12,11 +12,12 @@ TEMPLATES = Path(__file__).parents[2] / "roles/builder/templates"
 #: Each says that it was called; what more they do stands for what the real one does.
 PROGRAMS = {
     "apt-get": "",
-    "dpkg": "",
+    "dpkg": "exit $(cat $HERE/dpkg-ends)",
     "systemctl": "",
     "unattended-upgrade": """case $1 in --dry-run) cat $HERE/found; exit;; esac
-        cp $HERE/asks $HERE/reboot-required 2>/dev/null; exit $(cat $HERE/ends)""",
-    "piwheels-builder": "case $1 in drain) touch $HERE/draining; exit $(cat $HERE/drains);; undrain) rm -f $HERE/draining;; esac",
+        cp $HERE/orders $HERE/draining 2>/dev/null; cp $HERE/asks $HERE/reboot-required 2>/dev/null; exit $(cat $HERE/ends)""",
+    "piwheels-builder": """case $1 in drain) echo "$3" >$HERE/draining; exit $(cat $HERE/drains);;
+        undrain) rm -f $HERE/draining;; esac""",
 }
 
 
@@ -40,6 +41,7 @@ def upgrade(tmp_path: Path) -> Callable[..., tuple[int, list[str]]]:
     (tmp_path / "found").write_text("Packages that will be upgraded: libc6\n")
     (tmp_path / "ends").write_text("0")
     (tmp_path / "drains").write_text("0")
+    (tmp_path / "dpkg-ends").write_text("0")
 
     def run(*arguments: str) -> tuple[int, list[str]]:
         (tmp_path / "calls").write_text("")
@@ -118,6 +120,30 @@ def test_the_drain_of_an_operator_stays(upgrade: Upgrade, tmp_path: Path) -> Non
 
 
 def test_one_that_was_cut_off_takes_its_own_drain_back(upgrade: Upgrade, tmp_path: Path) -> None:
-    (tmp_path / "draining").write_text("")
+    (tmp_path / "draining").write_text("security upgrades\n")
     (tmp_path / "upgrading").write_text("1")
     assert upgrade()[1][-1] == "piwheels-builder undrain"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--finish"]])
+def test_what_dpkg_cannot_mend_keeps_no_builder_drained(upgrade: Upgrade, tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "draining").write_text("security upgrades\n")
+    (tmp_path / "upgrading").write_text("1")
+    (tmp_path / "dpkg-ends").write_text("1")
+    assert upgrade(*arguments)[1][-1] == "piwheels-builder undrain"
+    assert not (tmp_path / "draining").exists()
+
+
+def test_the_drain_that_an_operator_orders_meanwhile_stays(upgrade: Upgrade, tmp_path: Path) -> None:
+    (tmp_path / "orders").write_text("a new card\n")
+    assert "piwheels-builder undrain" not in upgrade()[1]
+    assert (tmp_path / "draining").read_text() == "a new card\n"
+    # Nor is it taken for the upgrade's own after the next boot.
+    assert not (tmp_path / "upgrading").exists()
+
+
+def test_a_boot_leaves_the_operators_drain(upgrade: Upgrade, tmp_path: Path) -> None:
+    (tmp_path / "draining").write_text("a new card\n")
+    (tmp_path / "upgrading").write_text("1")
+    assert upgrade("--finish") == (0, ["dpkg --configure -a"])
+    assert not (tmp_path / "upgrading").exists()

@@ -46,10 +46,13 @@ DECLARE
     taken       bigint[];
     passed_over bigint[] := '{}';
 BEGIN
-    SELECT * INTO me FROM builder WHERE name = to_builder;
-    IF NOT FOUND THEN
+    IF NOT EXISTS (SELECT FROM builder WHERE name = to_builder) THEN
         RAISE EXCEPTION 'no builder is called %', to_builder USING ERRCODE = 'no_data_found';
-    ELSIF me.standing <> 'active' OR NOT me.has_room OR EXISTS (SELECT FROM dispatch_pause) THEN
+    END IF;
+    -- Its standing cannot change until these leases are there to be taken back. Whose row is being changed gets its builds next time:
+    -- waiting for a heartbeat, which may wait for leases that were reclaimed a moment ago, would be a deadlock.
+    SELECT * INTO me FROM builder WHERE name = to_builder FOR SHARE SKIP LOCKED;
+    IF NOT FOUND OR me.standing <> 'active' OR NOT me.has_room OR EXISTS (SELECT FROM dispatch_pause) THEN
         RETURN;
     END IF;
     LOOP

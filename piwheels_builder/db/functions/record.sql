@@ -164,6 +164,9 @@ BEGIN
     FOR UPDATE;
     IF NOT FOUND THEN
         RETURN answer_without_lease(me, of_lease, of_build);
+    ELSIF me.standing = 'quarantined' AND me.trusted_until IS NOT NULL THEN
+        -- Distrusted: nothing it says from then on counts.
+        RETURN 'lease lost';
     ELSIF (its_outcome = 'built') <> (wheel_filename IS NOT NULL) THEN
         RAISE EXCEPTION 'a wheel comes with the outcome built, and only with it' USING ERRCODE = 'check_violation';
     ELSIF NOT may_be_wheel_of(of_build, wheel_filename) THEN
@@ -178,11 +181,11 @@ BEGIN
         build_id, project_id, lease_id, builder_id, memory_class, outcome, started_at, seconds, peak_memory,
         error_line, log_tail, toolchain, mechanism, missing, log_size)
     VALUES (
-        -- A clock or a counter may say anything, and averages are made of it.
+        -- A clock or a counter may say anything, and averages are made of it. No log of a builder's own limits is larger than 36 MiB.
         of_build, its_project, of_lease, me.builder_id, leased.memory_class, its_outcome,
         CASE WHEN isfinite(its_start) THEN its_start ELSE now() END, least(its_seconds, 2592000), its_peak_memory,
         left(its_error_line, 1000), right(its_log_tail, 20000), left(its_toolchain, 1000), left(its_mechanism, 100),
-        left(its_missing, 300), CASE WHEN its_log_size > 0 THEN its_log_size END)
+        left(its_missing, 300), CASE WHEN its_log_size BETWEEN 1 AND 37748736 THEN its_log_size END)
     RETURNING attempt_id INTO attempt_no;
     PERFORM note_health(me.builder_id, leased.priority, its_project, its_outcome, whose, again);
     IF whose = 'none' THEN

@@ -101,8 +101,20 @@ CREATE OR REPLACE FUNCTION failures_of(its_builder integer, since timestamptz) R
           SELECT FROM attempt AS later WHERE later.build_id = attempt.build_id AND later.attempt_id > attempt.attempt_id)
 $$;
 
+-- Let go of parked builds that a builder had a hand in since a moment: its faults may be why they were parked. The answer is which.
+CREATE OR REPLACE FUNCTION unpark_builds_of(its_builder integer, since timestamptz) RETURNS bigint[] LANGUAGE sql AS $$
+    WITH unparked AS (
+        UPDATE queue SET held = NULL, not_before = '-infinity', queued_at = now()
+        WHERE held IS NOT NULL AND lease_id IS NULL AND EXISTS (
+            SELECT FROM attempt
+            WHERE attempt.build_id = queue.build_id AND attempt.builder_id = its_builder AND attempt.recorded_at >= since)
+        RETURNING build_id
+    )
+    SELECT coalesce(array_agg(build_id), '{}') FROM unparked
+$$;
+
 -- Believe nothing that a builder said since a moment: it is quarantined and stays so, its leases are taken back, what it built and is
--- unpublished is lost, and that and what it failed is queued again. What it recorded before is published. The answer names what is
+-- unpublished is lost, and that and what it failed is queued again, parked builds too. Nobody waits for its logs since. What it recorded before is published. The answer names what is
 -- queued again, and what is published, which with withdraw leaves its pages.
 CREATE OR REPLACE FUNCTION distrust_builder(its_name text, since timestamptz, why text, withdraw boolean)
 RETURNS TABLE (became text, project text, version text, target text, wheel text)
@@ -124,6 +136,9 @@ BEGIN
     PERFORM take_back_leases(suspect, its_name || ' is distrusted: ' || why);
     again := lose_wheels_of(suspect, since) || failures_of(suspect, since);
     PERFORM build_again(again, its_name || ' is distrusted: ' || why);
+    again := again || unpark_builds_of(suspect, since);
+    UPDATE attempt SET log_size = NULL
+    WHERE builder_id = suspect AND recorded_at >= since AND log_size IS NOT NULL AND log_stored_at IS NULL;
     SELECT array_agg(wheel_id) INTO served FROM wheel JOIN attempt USING (attempt_id)
     WHERE attempt.builder_id = suspect AND attempt.recorded_at >= since AND published_at IS NOT NULL AND withdrawn_at IS NULL;
     IF withdraw THEN

@@ -46,6 +46,7 @@ CREATE TABLE incident (
     what        text NOT NULL
 );
 CREATE INDEX incident_builder ON incident (builder_id, at);
+CREATE INDEX incident_last ON incident (last_at);
 
 -- log_size is that of the compressed log in the builder's outbox, in bytes; null where none is there. log_stored_at is when the
 -- index host had it.

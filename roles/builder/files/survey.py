@@ -1,10 +1,12 @@
 """Print what a host is and has, for the tasks that follow: one step, since each costs seconds on a small Pi.
 
 Reads from standard input, as JSON: ``describe``, the text of describe.py; ``pythons``, interpreters; ``packages`` and
-``machine_packages`` (not wanted in containers), each a list of names or of lists of which one is enough; ``accounts``, names.
+``machine_packages`` (not wanted in containers, nor where zram is set up already), each a list of names or of lists of which
+one is enough; ``accounts``, names.
 """
 
 import json
+import os
 import pwd
 import subprocess
 import sys
@@ -15,7 +17,9 @@ LISTS_LAST_SECONDS = 7 * 86400
 
 
 def told(*command):
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    # What they print is read here: never in the language of the host.
+    environment = {**os.environ, "LC_ALL": "C", "LANGUAGE": "C"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment).stdout
 
 
 def described(source, python):
@@ -91,7 +95,8 @@ def zram_of_others():
 
 def survey(wanted):
     container = Path("/run/systemd/container").exists()
-    missing, unknown = lacking(wanted["packages"] + ([] if container else wanted["machine_packages"]))
+    spared = container or zram_of_others()
+    missing, unknown = lacking(wanted["packages"] + ([] if spared else wanted["machine_packages"]))
     return {
         "described": [described(wanted["describe"], python) for python in wanted["pythons"]],
         "container": container,
