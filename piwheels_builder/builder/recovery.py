@@ -72,6 +72,7 @@ def recover(settings: BuilderSettings, spool: Spool, outbox: Outbox) -> None:
 
 def _answer_to(name: str, kept: Path, spool: Spool, outbox: Outbox) -> None:
     """Say nothing under the leases of a former name, which ``kept`` holds: to the database, they are another builder's."""
+    clear(kept.parent, f".{kept.name}.*")
     former = kept.read_text(encoding="utf-8", errors="replace").strip() if kept.exists() else ""
     if former == name:
         return

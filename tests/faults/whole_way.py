@@ -174,6 +174,8 @@ class Way:
         ]
         for wheel_id in awaiting:
             self.fleet.publish(wheel_id)
+        # Attempts that the disk ended have a log, which the index host keeps.
+        self.fleet.ask("SELECT log_stored(attempt_id, 'log.gz') FROM log_awaiting", role="piwheels_publisher")
         return awaiting
 
     def left(self) -> list[str]:
