@@ -23,7 +23,8 @@ PLAYBOOK = """
   post_tasks:
     - name: Show what the other roles are told
       ansible.builtin.debug:
-        msg: "told {{ inventory_hostname }}: {{ host_key_pinned }} of {{ fleet_host_keys | length }}"
+        msg: >-
+          told {{ inventory_hostname }}: {{ fleet_host_keys[inventory_hostname] | default("") }} of {{ fleet_host_keys | length }}
     - name: Log in
       ansible.builtin.raw: "true"
 """
