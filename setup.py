@@ -39,6 +39,8 @@ setup(
         ],
         "dev": [
             "ansible-lint>=25",
+            # An independent client of the Mythic Beasts API, which proves the fake server of tests/hosted_pi.
+            "hostedpi==0.5.0",
             "mypy>=1.15",
             "pytest>=8",
             "pytest-xdist>=3.6",

@@ -18,6 +18,7 @@ def run_module(name: str, arguments: Mapping[str, Any], *, check: bool = False) 
     environment = {
         **os.environ,
         "ANSIBLE_LIBRARY": str(ROOT / "library"),
+        "ANSIBLE_MODULE_UTILS": str(ROOT / "plugins/module_utils"),
         "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
         "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
         "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",

@@ -1,0 +1,1 @@
+"""A fake of the hosted Pi API, and what is proved against it."""
