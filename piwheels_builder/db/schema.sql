@@ -169,12 +169,60 @@ BEGIN
     NEW.changed_at := now();
     RETURN NEW;
 END $$;
+CREATE FUNCTION public.choose_leaving_hosted_pis(prefix text, keep integer, account jsonb, listed_at timestamp with time zone) RETURNS TABLE(name text, builds boolean)
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM compare_hosted_pis(prefix, account, listed_at);
+    UPDATE hosted_pi SET cancel_wanted_at = CASE WHEN place <= surplus THEN coalesce(cancel_wanted_at, now()) END
+    FROM (
+        SELECT name AS its_name, count(*) OVER () - keep AS surplus,
+               row_number() OVER (
+                   ORDER BY cancel_wanted_at IS NULL, delivered_at IS NOT NULL, ordered_at DESC, hosted_pi.name DESC) AS place
+        FROM hosted_pi WHERE starts_with(name, prefix) AND cancelled_at IS NULL
+    ) AS ranked
+    WHERE name = its_name;
+    RETURN QUERY
+    SELECT hosted_pi.name, EXISTS (SELECT FROM builder WHERE builder.name = hosted_pi.name AND standing <> 'retired')
+    FROM hosted_pi
+    WHERE starts_with(hosted_pi.name, prefix)
+      AND ((cancel_wanted_at IS NOT NULL AND cancelled_at IS NULL)
+           OR (cancelled_at IS NOT NULL
+               AND hosted_pi.name IN (SELECT pi->>'name' FROM jsonb_array_elements(account) AS pi)))
+    ORDER BY hosted_pi.name;
+END $$;
 CREATE FUNCTION public.class_needed(peak bigint, class_before smallint, ran_out boolean, of_target smallint) RETURNS smallint
     LANGUAGE sql STABLE
     AS $$
     SELECT least(
         greatest((SELECT count(*) FROM memory_limit WHERE peak > 0.8 * bytes), CASE WHEN ran_out THEN class_before + 1 ELSE 0 END),
         coalesce(largest_class(of_target), 2))::smallint
+$$;
+CREATE FUNCTION public.compare_hosted_pis(prefix text, account jsonb, listed_at timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    LOCK TABLE hosted_pi IN SHARE ROW EXCLUSIVE MODE;
+    INSERT INTO hosted_pi (name, specification)
+    SELECT pi->>'name', '{}' FROM jsonb_array_elements(account) AS pi
+    ON CONFLICT (name) DO NOTHING;
+    UPDATE hosted_pi SET delivered_at = now()
+    FROM jsonb_array_elements(account) AS pi
+    WHERE hosted_pi.name = pi->>'name' AND (pi->>'live')::boolean AND delivered_at IS NULL;
+    UPDATE hosted_pi
+    SET cancelled_at = now(),
+        failure = CASE WHEN cancel_wanted_at IS NULL THEN 'it left the account, and this fleet had not cancelled it' ELSE failure END
+    WHERE starts_with(name, prefix) AND cancelled_at IS NULL AND delivered_at < listed_at
+      AND name NOT IN (SELECT pi->>'name' FROM jsonb_array_elements(account) AS pi);
+END $$;
+CREATE FUNCTION public.count_power_cycle(its_name text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    UPDATE hosted_pi SET power_cycles = vain_power_cycles(hosted_pi) + 1, power_cycled_at = now() WHERE name = its_name
 $$;
 CREATE FUNCTION public.distrust_builder(its_name text, since timestamp with time zone, why text, withdraw boolean) RETURNS TABLE(became text, project text, version text, target text, wheel text)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -503,6 +551,26 @@ CREATE FUNCTION public.may_be_wheel_of(its_build bigint, filename text) RETURNS 
     CROSS JOIN LATERAL (SELECT regexp_replace(split_part(filename, '-', 2), '(^|\.)0+([0-9])', '\1\2', 'g') AS version) AS wheel
     WHERE build.build_id = its_build
 $_$;
+CREATE FUNCTION public.mind_silent_hosted_pis(prefix text, silence interval, most integer) RETURNS TABLE(name text, quarantined boolean)
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    silent hosted_pi;
+BEGIN
+    FOR silent IN SELECT * FROM silent_hosted_pis(prefix, silence) LOOP
+        quarantined := vain_power_cycles(silent) >= most;
+        IF quarantined THEN
+            PERFORM suspect_builder(
+                silent.name, format('silent for %s, and power-cycled %s times for that', silence, silent.power_cycles), true);
+        ELSE
+            PERFORM count_power_cycle(silent.name);
+        END IF;
+        name := silent.name;
+        RETURN NEXT;
+    END LOOP;
+END $$;
 CREATE FUNCTION public.moved(average real, weight real, event boolean, counts boolean) RETURNS real
     LANGUAGE sql IMMUTABLE
     AS $$
@@ -626,6 +694,38 @@ BEGIN
     END IF;
     RETURN FOUND;
 END $$;
+CREATE FUNCTION public.plan_hosted_pis(prefix text, wanted integer, its_specification jsonb, account jsonb, listed_at timestamp with time zone, builders text[]) RETURNS TABLE(name text, specification jsonb, seen boolean)
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+DECLARE
+    there     integer;
+    delivered integer;
+    highest   bigint;
+BEGIN
+    PERFORM compare_hosted_pis(prefix, account, listed_at);
+    SELECT count(*), count(delivered_at) INTO there, delivered
+    FROM hosted_pi WHERE starts_with(name, prefix) AND cancel_wanted_at IS NULL AND cancelled_at IS NULL;
+    SELECT coalesce(max(substr(name, length(prefix) + 1)::bigint), 0) INTO highest
+    FROM hosted_pi WHERE starts_with(name, prefix) AND substr(name, length(prefix) + 1) ~ '^[0-9]{1,15}$';
+    INSERT INTO hosted_pi (name, specification)
+    SELECT prefix || CASE WHEN number < 10 THEN '0' ELSE '' END || number, its_specification
+    FROM generate_series(highest + 1, highest + wanted - there) AS number;
+    RETURN QUERY
+    SELECT open.name, open.specification, open.seen
+    FROM (
+        SELECT hosted_pi.*, seen, row_number() OVER (PARTITION BY delivered_at IS NULL ORDER BY seen DESC, ordered_at, name) AS place
+        FROM hosted_pi
+        CROSS JOIN LATERAL (
+            SELECT EXISTS (SELECT FROM jsonb_array_elements(account) AS pi WHERE pi->>'name' = hosted_pi.name) AS seen
+        ) AS listed
+        WHERE starts_with(name, prefix) AND cancel_wanted_at IS NULL AND cancelled_at IS NULL
+    ) AS open
+    WHERE CASE WHEN open.delivered_at IS NULL THEN open.seen OR open.place <= wanted - delivered
+               ELSE open.name <> ALL (builders) END
+    ORDER BY open.name;
+END $_$;
 CREATE FUNCTION public.publish_twin(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -928,6 +1028,15 @@ BEGIN
     UPDATE build SET state = 'pending', reason = CASE WHEN larger THEN 'needs more memory' ELSE 'tried again after ' || fault END
     WHERE build_id = its_build;
 END $$;
+CREATE FUNCTION public.settle_hosted_pi(its_name text, its_failure text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    UPDATE hosted_pi
+    SET delivered_at = CASE WHEN its_failure IS NULL THEN coalesce(delivered_at, now()) ELSE delivered_at END,
+        failure = left(regexp_replace(its_failure COLLATE "C", '[^ -~]', '?', 'g'), 500)
+    WHERE name = its_name
+$$;
 CREATE FUNCTION public.settled(leases uuid[], builds bigint[]) RETURNS TABLE(lease_id uuid, build_id bigint)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -941,6 +1050,29 @@ CREATE FUNCTION public.settled(leases uuid[], builds bigint[]) RETURNS TABLE(lea
     WHERE me.standing <> 'quarantined'
       AND (wheel.wheel_id IS NULL OR num_nonnulls(wheel.published_at, wheel.refused_reason, wheel.lost_at) > 0)
       AND (attempt.log_size IS NULL OR attempt.log_stored_at IS NOT NULL)
+$$;
+CREATE TABLE public.hosted_pi (
+    name text NOT NULL,
+    specification jsonb NOT NULL,
+    ordered_at timestamp with time zone DEFAULT now() NOT NULL,
+    delivered_at timestamp with time zone,
+    cancel_wanted_at timestamp with time zone,
+    cancelled_at timestamp with time zone,
+    failure text,
+    power_cycles integer DEFAULT 0 NOT NULL,
+    power_cycled_at timestamp with time zone,
+    CONSTRAINT hosted_pi_is_a_name CHECK ((name ~ '^[a-z0-9][a-z0-9-]{1,18}[a-z0-9]$'::text))
+);
+CREATE FUNCTION public.silent_hosted_pis(prefix text, silence interval) RETURNS SETOF public.hosted_pi
+    LANGUAGE sql STABLE
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    SELECT hosted_pi.* FROM hosted_pi JOIN builder USING (name)
+    WHERE starts_with(name, prefix) AND delivered_at IS NOT NULL AND cancel_wanted_at IS NULL AND cancelled_at IS NULL
+      AND standing NOT IN ('quarantined', 'retired') AND greatest(last_seen_at, power_cycled_at) < now() - silence
+      AND last_seen_at IS NOT NULL AND pg_postmaster_start_time() < now() - silence
+      AND (SELECT count(*) = 1 OR max(last_seen_at) >= now() - silence FROM builder WHERE standing <> 'retired')
+    ORDER BY name
 $$;
 CREATE FUNCTION public.skip_build(unwanted bigint, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -981,6 +1113,26 @@ CREATE FUNCTION public.take_back_leases(from_builder integer, why text) RETURNS 
         RETURNING build_id
     )
     UPDATE build SET state = 'pending', reason = why FROM taken WHERE taken.build_id = build.build_id
+$$;
+CREATE FUNCTION public.told_hosted_pis(prefix text, account jsonb) RETURNS TABLE(name text, specification jsonb, since text, minutes real, is_delivered boolean, cancel_wanted text, is_cancelled boolean, failure text, power_cycles integer, standing text, standing_reason text, silence real, leased bigint, attempts bigint)
+    LANGUAGE sql STABLE
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    SELECT hosted_pi.name, specification, to_char(ordered_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'),
+           (extract(epoch FROM now() - ordered_at) / 60)::real, delivered_at IS NOT NULL,
+           to_char(cancel_wanted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), cancelled_at IS NOT NULL,
+           failure, power_cycles, standing::text, standing_reason, extract(epoch FROM now() - last_seen_at)::real,
+           (SELECT count(*) FROM queue WHERE queue.builder_id = builder.builder_id AND lease_id IS NOT NULL),
+           coalesce(lately.attempts, 0)
+    FROM hosted_pi
+    LEFT JOIN builder USING (name)
+    LEFT JOIN (
+        SELECT builder_id, count(*) AS attempts FROM attempt WHERE recorded_at > now() - interval '1 day' GROUP BY builder_id
+    ) AS lately USING (builder_id)
+    WHERE starts_with(hosted_pi.name, prefix)
+      AND (cancelled_at IS NULL OR standing <> 'retired'
+           OR hosted_pi.name IN (SELECT pi->>'name' FROM jsonb_array_elements(account) AS pi))
+    ORDER BY hosted_pi.name
 $$;
 CREATE FUNCTION public.told_of_builder(its_name text) RETURNS jsonb
     LANGUAGE sql STABLE
@@ -1034,6 +1186,14 @@ CREATE FUNCTION public.unpark_builds_of(its_builder integer, since timestamp wit
         RETURNING build_id
     )
     SELECT coalesce(array_agg(build_id), '{}') FROM unparked
+$$;
+CREATE FUNCTION public.vain_power_cycles(pi public.hosted_pi) RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    SELECT CASE
+        WHEN pi.power_cycled_at + interval '1 day' < (SELECT last_seen_at FROM builder WHERE name = pi.name) THEN 0
+        ELSE pi.power_cycles END
 $$;
 CREATE FUNCTION public.wake_orphans() RETURNS integer
     LANGUAGE sql SECURITY DEFINER
@@ -1491,6 +1651,8 @@ ALTER TABLE ONLY public.builder_target
     ADD CONSTRAINT builder_target_pkey PRIMARY KEY (builder_id, target_id);
 ALTER TABLE ONLY public.dispatch_pause
     ADD CONSTRAINT dispatch_pause_pkey PRIMARY KEY (one);
+ALTER TABLE ONLY public.hosted_pi
+    ADD CONSTRAINT hosted_pi_pkey PRIMARY KEY (name);
 ALTER TABLE ONLY public.incident
     ADD CONSTRAINT incident_pkey PRIMARY KEY (incident_id);
 ALTER TABLE ONLY public.lease
@@ -1604,7 +1766,10 @@ REVOKE ALL ON FUNCTION public.answer_without_lease(me public.builder, of_lease u
 REVOKE ALL ON FUNCTION public.breaker_limit(usual real, weight real, margin real, several real) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.build_again(builds bigint[], why text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.check_build_transition() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.choose_leaving_hosted_pis(prefix text, keep integer, account jsonb, listed_at timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.class_needed(peak bigint, class_before smallint, ran_out boolean, of_target smallint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.compare_hosted_pis(prefix text, account jsonb, listed_at timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.count_power_cycle(its_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.distrust_builder(its_name text, since timestamp with time zone, why text, withdraw boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.distrust_builder(its_name text, since timestamp with time zone, why text, withdraw boolean) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.end_long_sessions(than interval) FROM PUBLIC;
@@ -1634,6 +1799,7 @@ REVOKE ALL ON FUNCTION public.lose_wheel(its_wheel bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.lose_wheel(its_wheel bigint) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.lose_wheels_of(its_builder integer, since timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.may_be_wheel_of(its_build bigint, filename text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.mind_silent_hosted_pis(prefix text, silence interval, most integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.moved(average real, weight real, event boolean, counts boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.my_builder() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.next_builds(for_builder public.builder, budget_seconds real, most_builds integer, passed_over bigint[]) FROM PUBLIC;
@@ -1645,6 +1811,7 @@ REVOKE ALL ON FUNCTION public.page_written(its_project integer, seen_changes big
 GRANT ALL ON FUNCTION public.page_written(its_project integer, seen_changes bigint) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.pause_dispatch(its_name text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.pause_dispatch(its_name text, why text) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.plan_hosted_pis(prefix text, wanted integer, its_specification jsonb, account jsonb, listed_at timestamp with time zone, builders text[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.publish_twin(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.publish_twin(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.publish_wheel(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint, its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]) FROM PUBLIC;
@@ -1667,17 +1834,24 @@ REVOKE ALL ON FUNCTION public.resume_dispatch(its_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.resume_dispatch(its_name text) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.retire_builder(its_name text, why text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.retry_build(its_build bigint, fault public.outcome, larger boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.settle_hosted_pi(its_name text, its_failure text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.settled(leases uuid[], builds bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.settled(leases uuid[], builds bigint[]) TO piwheels_builder;
+GRANT SELECT ON TABLE public.hosted_pi TO piwheels_reader;
+GRANT SELECT ON TABLE public.hosted_pi TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.hosted_pi TO piwheels_publisher;
+REVOKE ALL ON FUNCTION public.silent_hosted_pis(prefix text, silence interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.skip_build(unwanted bigint, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.skip_build(unwanted bigint, why text) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.suspect_builder(its_name text, what text, quarantine boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.suspect_builder(its_name text, what text, quarantine boolean) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.take_back_leases(from_builder integer, why text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.told_hosted_pis(prefix text, account jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.told_of_builder(its_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.trip_breaker() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.trip_breaker() TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.unpark_builds_of(its_builder integer, since timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.vain_power_cycles(pi public.hosted_pi) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.wake_orphans() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.wake_orphans() TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.wake_siblings(leader bigint) FROM PUBLIC;

@@ -17,7 +17,7 @@ PUBLISH = "SELECT publish_wheel(1, NULL, NULL, NULL, NULL, NULL, NULL, '{}')"
 TWIN = "SELECT publish_twin(1, 'demo-1.0-py3-none-any.whl', repeat('0', 64), 1)"
 TABLES = (
     *("project", "release", "upstream_file", "build", "queue", "attempt", "wheel", "builder", "page_due", "opt_out"),
-    *("builder_health", "dispatch_pause", "memory_limit", "lease", "incident"),
+    *("builder_health", "dispatch_pause", "memory_limit", "lease", "incident", "hosted_pi"),
 )
 VIEWS = ("wheel_awaiting", "log_awaiting", "builder_load")
 SUSPECT = "SELECT suspect_builder('pi1', 'what', true)"
@@ -40,6 +40,12 @@ INNER = (
     "SELECT admit_login('builder_pi1')",
     "SELECT told_of_builder('pi1')",
     "SELECT end_long_sessions('1 hour')",
+    "SELECT compare_hosted_pis('wheels-', '[]', now())",
+    "SELECT * FROM plan_hosted_pis('wheels-', 1, '{}', '[]', now(), '{}')",
+    "SELECT * FROM choose_leaving_hosted_pis('wheels-', 0, '[]', now())",
+    "SELECT settle_hosted_pi('wheels-01', NULL)",
+    "SELECT count_power_cycle('wheels-01')",
+    "SELECT * FROM mind_silent_hosted_pis('wheels-', '1 hour', 2)",
 )
 FAILURES = "SELECT * FROM failed_builds(NULL, NULL, NULL, NULL, NULL, NULL)"
 REQUEUE = "SELECT requeue_failures('why', NULL, NULL, NULL, NULL, NULL, NULL)"

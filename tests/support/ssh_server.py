@@ -53,10 +53,11 @@ def free_port(family: socket.AddressFamily = socket.AF_INET) -> int:
 
 
 @contextmanager
-def running(keys: Sequence[Path], port: int, address: str = "127.0.0.1") -> Iterator[None]:
+def running(keys: Sequence[Path], port: int, address: str = "127.0.0.1", *settings: str) -> Iterator[None]:
     """sshd with these host keys, until the block ends."""
     assert SSHD is not None
     options = [f"-oHostKey={key}" for key in keys] + [f"-oListenAddress={address}", "-oPidFile=none", "-oUsePAM=no"]
+    options += [f"-o{setting}" for setting in settings]
     log = keys[0].parent / "sshd.log"
     with log.open("ab") as told:
         server = subprocess.Popen([SSHD, "-D", "-e", "-f", "/dev/null", "-p", str(port), *options], stderr=told, **_as_user())  # type: ignore[call-overload]
