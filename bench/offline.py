@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,12 +60,15 @@ def read_list(path: Path = LIST) -> list[Pinned]:
     return [Pinned(*fields) for fields in lines if fields]
 
 
-def prepare(directory: Path) -> Offline:
-    """Download what is missing, by pip from the index it is configured with, one file after the other. Ends if it can't."""
+def prepare(directory: Path, pins: Sequence[Pinned] | None = None) -> Offline:
+    """Download what is missing of some pins, or of the whole list, by pip from the index it is configured with, file by file.
+
+    Ends if it can't.
+    """
     files, pip = directory / "files", directory / "pip/bin/python"
     files.mkdir(parents=True, exist_ok=True)
     _want_pip(pip)
-    pins = read_list()
+    pins = read_list() if pins is None else pins
     have = _by_digest(files)
     for pin in pins:
         if pin.sha256 not in have:

@@ -13,6 +13,8 @@ Settings = TypeVar("Settings")
 #: First user id that builds run as under root where nothing else is set. No account needs to exist: systemd's list of ids leaves
 #: 65536 to 524287 unused, and useradd gives ids for containers out from 100000 on.
 FIRST_BUILD_UID = 90001
+#: With less than so many MB free a disk counts as full: no build starts.
+SPARE_MB = 64
 #: What ``sandbox`` may say.
 SANDBOXES = ("bubblewrap", "off")
 
@@ -63,6 +65,16 @@ class BuilderSettings:
     sandbox: str = "bubblewrap"
     #: Whether builds happen on the system's tmpfs as far as they fit there.
     build_in_memory: bool = True
+    #: MB that all builds together may fill there, of whatever size they are. None: small ones alone, an eighth of the memory.
+    build_memory_mb: int | None = None
+    #: Holds environments/ and cache/, where that is not state_dir: a tmpfs, for hosts whose root is on the network.
+    caches_dir: Path | None = None
+    #: MB of memory that is for builds and the system. None: all of it.
+    memory_mb: int | None = None
+    #: MB that must be free where the outbox is for more builds to be leased.
+    leasing_room_mb: int = SPARE_MB
+    #: The mount points of a file server that this host cannot do without; it marks them when it is full.
+    file_server: tuple[Path, ...] = ()
     heartbeat_seconds: int = 60
     #: A lease lasts this long after the last heartbeat.
     lease_seconds: int = 4 * 3600
@@ -96,6 +108,9 @@ def load_builder(path: Path | None = None) -> BuilderSettings:
     fields = _read(path)
     fields["state_dir"] = Path(fields.get("state_dir", ""))
     fields["pythons"] = {abi: Path(python) for abi, python in (fields.get("pythons") or {}).items()}
+    fields["file_server"] = tuple(map(Path, fields.get("file_server") or ()))
+    if fields.get("caches_dir"):
+        fields["caches_dir"] = Path(fields["caches_dir"])
     if fields.get("sandbox", "bubblewrap") not in SANDBOXES:
         # To YAML, off without quotes is a boolean.
         if fields["sandbox"] is not False:

@@ -16,7 +16,7 @@ from piwheels_builder.builder.bare import prepare as prepare_bare
 from piwheels_builder.builder.build_system import read_build_system
 from piwheels_builder.builder.collecting import collect
 from piwheels_builder.builder.ending import BuildEnded
-from piwheels_builder.builder.fetch import SdistCache, fetch
+from piwheels_builder.builder.fetch import fetch
 from piwheels_builder.builder.interpreter import Interpreter, describe
 from piwheels_builder.builder.log import BuildLog, plain
 from piwheels_builder.builder.making import Bench, Source, make_wheel
@@ -25,7 +25,7 @@ from piwheels_builder.builder.tries import try_until_it_fits
 from piwheels_builder.builder.unpack import unpack
 from piwheels_builder.builder.workshop import Workshop
 from piwheels_builder.queue.batch import LeasedBuild
-from piwheels_builder.states import Outcome
+from piwheels_builder.states import Blame, Outcome
 from piwheels_builder.wheels import InspectedWheel
 
 _LONGEST_ERROR_LINE = 500
@@ -70,7 +70,10 @@ def _build_logged(bench: Bench, name: str) -> InspectedWheel:
             log.note(f"built {wheel.filename}")
     except BuildEnded as ended:
         _note_if_possible(path, bench, f"{ended.outcome}: {ended.reason}")
-        raise
+        if (excused := _excused(bench, ended)) is ended:
+            raise
+        _note_if_possible(path, bench, f"{excused.outcome}: {excused.reason}")
+        raise excused from ended
     except Exception as error:
         if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
             _note_if_possible(path, bench, f"disk_full: {error}")
@@ -83,7 +86,7 @@ def _build_logged(bench: Bench, name: str) -> InspectedWheel:
 def _through_all_stations(bench: Bench, log: BuildLog, area: Area) -> InspectedWheel:
     python = _interpreter(bench)
     bench.begin(f"fetching {bench.leased.sdist.filename}", log)
-    archive = fetch(bench.leased.sdist, SdistCache(bench.workshop.state_dir / "cache/sdists"))
+    archive = fetch(bench.leased.sdist, bench.workshop.caches.sdists)
     bench.begin("unpacking", log)
     directory = unpack(archive, area.source)
     source = Source(area, directory, read_build_system(directory), python)
@@ -102,6 +105,15 @@ def _interpreter(bench: Bench) -> Interpreter:
     if python.python_abi != wanted:
         raise BuildEnded(Outcome.BUILDER_FAULT, f"{path} is {python.python_abi}, and not {wanted} as builder.yml says")
     return python
+
+
+def _excused(bench: Bench, ended: BuildEnded) -> BuildEnded:
+    """The same end, or another one where this host's file server may be to blame and the release is said to be."""
+    server = bench.workshop.file_server
+    if server is None or ended.outcome.blame is not Blame.RELEASE:
+        return ended
+    trouble = server.trouble_since(bench.began)
+    return ended if trouble is None else BuildEnded(Outcome.NETWORK_AWAY, f"{trouble}; else this would be {ended.outcome}")
 
 
 def _note_if_possible(path: Path, bench: Bench, line: str) -> None:

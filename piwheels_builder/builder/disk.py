@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from piwheels_builder.settings import SPARE_MB
+
 #: With less free space than this, in bytes, a disk counts as full: no build starts.
-SPARE_BYTES = 64 * 2**20
+SPARE_BYTES = SPARE_MB * 2**20
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from piwheels_builder.builder.area import discard
-from piwheels_builder.builder.disk import tree_bytes
+from piwheels_builder.builder.disk import free_bytes, tree_bytes
 from piwheels_builder.builder.ending import BuildEnded
 from piwheels_builder.builder.interpreter import Interpreter
 from piwheels_builder.builder.log import BuildLog
@@ -40,18 +40,29 @@ class Environments:
     directory: Path
     uv: Uv
     most_kept: int = MOST_KEPT
+    #: Bytes of their file system that they leave free, where that is theirs alone; four times as many after one that didn't fit.
+    spare_bytes: int = 0
+    #: Where those are that didn't fit.
+    elsewhere: tuple[Path, ...] = ()
 
     @contextmanager
     def holding(self, resolution: Resolution, python: Interpreter, log: BuildLog) -> Iterator[Environment]:
         """An environment with exactly what was resolved; it stays while the block runs. Raises BuildEnded, OSError."""
         key = hashlib.sha256("\n".join([*resolution.pins, python.identity]).encode()).hexdigest()[:16]
-        path = self.directory / key
-        while (lock := _lock_shared(path)) is None:
-            self._make(path, resolution, python, log)
+        while (found := self._find(key)) is None:
+            self._make(self.directory / key, resolution, python, log)
+        path, lock = found
         try:
             yield Environment(path, key, frozenset(resolution.versions))
         finally:
             os.close(lock)
+
+    def _find(self, key: str) -> tuple[Path, int] | None:
+        """Where it is, and its lock."""
+        for directory in (self.directory, *self.elsewhere):
+            if (lock := _lock_shared(directory / key)) is not None:
+                return directory / key, lock
+        return None
 
     def _make(self, path: Path, resolution: Resolution, python: Interpreter, log: BuildLog) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -59,10 +70,20 @@ class Environments:
         try:
             self._fill(new, resolution, python, log)
             _rename_unless_there(new, path)
+        except (BuildEnded, OSError):
+            self._make_room(new, log)
+            raise
         finally:
             discard(new)
-        self._drop_unused(path)
+        self._drop_unused(path, self.spare_bytes)
         self.uv.keep_small(log)
+
+    def _make_room(self, new: Path, log: BuildLog) -> None:
+        """Where there was none for a new one: the next one would find as little."""
+        if free_bytes(self.directory) < self.spare_bytes:
+            discard(new)
+            self._drop_unused(new, 4 * self.spare_bytes)
+            self.uv.run("cache", "clean", log=log)
 
     def _fill(self, new: Path, resolution: Resolution, python: Interpreter, log: BuildLog) -> None:
         since = log.size()
@@ -98,13 +119,13 @@ class Environments:
         if ended.stop:
             raise BuildEnded(Outcome.BUILDER_FAULT, "compiling the build requirements to bytecode did not end")
 
-    def _drop_unused(self, wanted: Path) -> None:
+    def _drop_unused(self, wanted: Path, spare_bytes: int) -> None:
         # All others may be held by builds and parents: what was just made must not go for that.
         kept = [Path(entry.path) for entry in os.scandir(self.directory) if not entry.name.startswith(".")]
         oldest_first = sorted(kept, key=_used_at)
         surplus = len(kept) - self.most_kept
         for path in oldest_first:
-            if surplus > 0 and path != wanted and _drop(path):
+            if (surplus > 0 or free_bytes(self.directory) < spare_bytes) and path != wanted and _drop(path):
                 surplus -= 1
 
 

@@ -1,7 +1,7 @@
 """What this machine has: memory, how much of it builds may take, and processors."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 #: Kept from builds: for the system, this service, the way in by ssh. At least so much, on larger machines so large a part.
@@ -21,6 +21,12 @@ def memory(meminfo: Path = Path("/proc/meminfo")) -> Memory:
     """Read now, of the machine that we run on."""
     fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
     return Memory(total=_bytes(fields["MemTotal"]), available=_bytes(fields["MemAvailable"]))
+
+
+def memory_within(most_mb: int | None) -> Memory:
+    """The same, where no more than so many MB are for builds and the system; None: all of it."""
+    now = memory()
+    return now if most_mb is None else replace(now, total=min(now.total, most_mb << 20))
 
 
 def reserve(total: int) -> int:

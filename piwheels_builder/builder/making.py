@@ -71,8 +71,7 @@ class Bench:
         return max(1, min(self.workshop.cores, self.limits.memory_bytes // _COMPILER_BYTES))
 
     def fingerprint(self, python: Interpreter, environment: Environment, resolution: Resolution) -> str:
-        known = self.workshop.state_dir / "cache/toolchain.json"
-        return fingerprint(self.leased.target, python, environment.key, resolution.pins, known)
+        return fingerprint(self.leased.target, python, environment.key, resolution.pins, self.workshop.caches.toolchain)
 
     def places(self, area: Area, environment: Environment) -> Places:
         """Where the build finds its directories."""
@@ -107,8 +106,10 @@ class Source:
 def make_wheel(bench: Bench, log: BuildLog, source: Source) -> None:
     """Have the wheel built, in an environment extended by what the backend asks for. Raises BuildEnded if it fails."""
     requires, resolved = source.system.requires, source.system.requires
-    resolver = Resolver(bench.workshop.uv, bench.workshop.state_dir / "cache/resolutions", source.area.own, bench.tools_as_of)
-    environments = Environments(bench.workshop.state_dir / "environments", bench.workshop.uv)
+    uv, caches = bench.workshop.uv, bench.workshop.caches
+    resolver = Resolver(uv, caches.resolutions, source.area.own, bench.tools_as_of)
+    elsewhere = () if bench.workshop.caches_in_memory is None else (bench.workshop.all_on_disk().caches.environments,)
+    environments = Environments(caches.environments, uv, spare_bytes=caches.spare_bytes, elsewhere=elsewhere)
     for _ in range(_ROUNDS):
         bench.begin("resolving build requirements", log)
         resolution = resolver.resolve(requires, source.python, log)

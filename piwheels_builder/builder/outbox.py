@@ -97,6 +97,15 @@ def packed_log_size(directory: Path) -> int | None:
     return packed.lstat().st_size if packed.is_file() and not packed.is_symlink() else None
 
 
+def check_delivery(attempt: Attempt, name: str, delivery: Path) -> None:
+    """What a build function hands over must be about the build of this name, and whole. Raises BadInput."""
+    if attempt.directory_name != name:
+        raise BadInput(f"asked to build {name}, and was told of {attempt.directory_name}")
+    if (attempt.outcome is Outcome.BUILT) != (attempt.wheel is not None):
+        raise BadInput(f"outcome {attempt.outcome}, wheel {attempt.wheel}")
+    check_wheel(attempt, delivery)
+
+
 def check_wheel(attempt: Attempt, directory: Path) -> None:
     """Raises BadInput unless the attempt's wheel, if it has one, lies in ``directory`` at its full size."""
     if attempt.wheel is None:

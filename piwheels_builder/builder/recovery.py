@@ -68,6 +68,8 @@ def recover(settings: BuilderSettings, spool: Spool, outbox: Outbox) -> None:
     clear(state_dir / "area", "*")
     clear(memory_directory(state_dir), "*")
     clear_half_made(state_dir)
+    if settings.caches_dir:
+        clear_half_made(settings.caches_dir)
 
 
 def _answer_to(name: str, kept: Path, spool: Spool, outbox: Outbox) -> None:
@@ -84,10 +86,10 @@ def _answer_to(name: str, kept: Path, spool: Spool, outbox: Outbox) -> None:
     write_atomically(kept, f"{name}\n")
 
 
-def clear_half_made(state_dir: Path) -> None:
+def clear_half_made(caches: Path) -> None:
     """Remove environments, sdists and resolutions that were being made, or dropped. For whoever is alone there."""
     for place in ("environments", "cache/sdists", "cache/resolutions"):
-        clear(state_dir / place, ".*")
+        clear(caches / place, ".*")
 
 
 def clear(directory: Path, pattern: str) -> None:

@@ -5,16 +5,20 @@ import logging
 import os
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
 import psutil
 
+from piwheels_builder.builder.admission import Admission
 from piwheels_builder.builder.attempt import Attempt
 from piwheels_builder.builder.bare import check_bare
 from piwheels_builder.builder.build import build
+from piwheels_builder.builder.caches import Caches
+from piwheels_builder.builder.file_server import FileServer
 from piwheels_builder.builder.in_memory import memory_area
-from piwheels_builder.builder.machine import memory, processors
+from piwheels_builder.builder.machine import memory_within, processors
 from piwheels_builder.builder.sandbox import check_programs, check_sandbox
 from piwheels_builder.builder.service import Build, Service
 from piwheels_builder.builder.warm import WarmParents, parents_kept
@@ -37,7 +41,8 @@ def serve(settings: BuilderSettings) -> None:
     """
     check_workshop(settings)
     try:
-        run_until_signalled(Service(settings, build_function(settings), interrupt=kill_descendants))
+        admission = Admission(partial(memory_within, settings.memory_mb))
+        run_until_signalled(Service(settings, build_function(settings), interrupt=kill_descendants, admission=admission))
     except OSError as error:
         raise BadInput(f"{settings.state_dir} is no state directory that this user can write: {error}") from error
 
@@ -75,12 +80,13 @@ def build_function(settings: BuilderSettings) -> Build:
     """``build`` in the workshop that the settings describe, with warm parents for each slot."""
     group = bounding_group()
     log.info("builds are bounded by %s", f"control groups in {group}" if group else "process limits and a watcher")
-    most = parents_kept(memory().total, settings.slots)
     shared = Workshop.of(settings)
+    most = parents_kept(memory_within(settings.memory_mb).total, settings.slots)
     if not shared.sandboxed:
         log.warning(NO_SANDBOX)
     elif settings.build_in_memory:
-        shared = replace(shared, in_memory=memory_area(settings.state_dir, settings.slots))
+        shared = replace(shared, in_memory=memory_area(settings.state_dir, settings.slots, most_mb=settings.build_memory_mb))
+    shared = replace(shared, caches_in_memory=_caches(settings), file_server=_file_server(settings))
     parents = [WarmParents(shared.area, most) for _ in range(settings.slots)]
     busy: set[int] = set()
 
@@ -88,7 +94,7 @@ def build_function(settings: BuilderSettings) -> Build:
         busy.add(slot)
         try:
             workshop = replace(shared, slot=slot, warm=parents[slot], cores=max(1, processors() // len(busy)))
-            if leased.memory_class > 0 or not shared.sandboxed:
+            if (leased.memory_class > 0 and settings.build_memory_mb is None) or not shared.sandboxed:
                 # The one will need its memory for itself; the other's user can't see what is in memory.
                 workshop = workshop.on_disk()
             return build(leased, lease_id, workshop, delivery)
@@ -96,6 +102,24 @@ def build_function(settings: BuilderSettings) -> Build:
             busy.discard(slot)
 
     return build_in_slot
+
+
+def _caches(settings: BuilderSettings) -> Caches | None:
+    if settings.caches_dir is None:
+        return None
+    try:
+        return Caches.in_memory(settings.caches_dir)
+    except OSError as error:
+        log.warning("environments and caches are kept in %s: %s", settings.state_dir, error)
+        return None
+
+
+def _file_server(settings: BuilderSettings) -> FileServer | None:
+    if not settings.file_server:
+        return None
+    server = FileServer(settings.file_server)
+    server.watch()
+    return server
 
 
 def kill_descendants() -> None:

@@ -27,16 +27,16 @@ from uuid import UUID
 
 from piwheels_builder.builder.admission import Admission
 from piwheels_builder.builder.attempt import Attempt
-from piwheels_builder.builder.disk import SPARE_BYTES, free_bytes
+from piwheels_builder.builder.disk import free_bytes
 from piwheels_builder.builder.draining import reason_to_drain
 from piwheels_builder.builder.notify import notify
-from piwheels_builder.builder.outbox import Outbox, check_wheel
+from piwheels_builder.builder.outbox import Outbox, check_delivery
 from piwheels_builder.builder.record import FIRST_PAUSE, Recorder
 from piwheels_builder.builder.recovery import recover, sole_use
+from piwheels_builder.builder.room import Room
 from piwheels_builder.builder.spool import Spool, SpooledBuild
 from piwheels_builder.builder.status import Running, Status, StatusFile
 from piwheels_builder.builder.trouble import DiskTrouble
-from piwheels_builder.errors import BadInput
 from piwheels_builder.queue.batch import LeasedBuild
 from piwheels_builder.settings import BuilderSettings
 from piwheels_builder.states import Outcome
@@ -77,10 +77,10 @@ class Service:
         self._settings = settings
         self._build = build
         self._interrupt = interrupt
-        self._space = space
         self._pause = first_pause
         self._spool = Spool(settings.state_dir / "spool", settings)
         self._outbox = Outbox(settings.state_dir / "outbox")
+        self._room = Room(settings, self._outbox.directory, space)
         self._recorder = Recorder(settings, self._spool, self._outbox, first_pause=first_pause, has_room=self._has_room)
         self._status = StatusFile(settings.state_dir / "status.json")
         self._asked: SimpleQueue[None] = SimpleQueue()
@@ -159,9 +159,10 @@ class Service:
             self._disk_trouble.obeyed("state")
 
     def _check_space(self) -> None:
-        free = self._space(self._outbox.directory)
-        if free < SPARE_BYTES:
-            self._disk_trouble.refused("space", f"{free >> 20} MiB free where the outbox is, {SPARE_BYTES >> 20} MiB needed")
+        if self._room.look():
+            self._say_soon()
+        if self._room.trouble:
+            self._disk_trouble.refused("space", self._room.trouble)
         else:
             self._disk_trouble.obeyed("space")
 
@@ -171,8 +172,11 @@ class Service:
             before, self._draining = self._draining, reason_to_drain(self._settings.state_dir)
         if bool(before) != bool(self._draining):
             log.info("draining: %s", self._draining or "no more")
-            self._recorder.hurry()
-            self._speak.set()
+            self._say_soon()
+
+    def _say_soon(self) -> None:
+        self._recorder.hurry()
+        self._speak.set()
 
     def _refresh(self) -> None:
         try:
@@ -202,6 +206,7 @@ class Service:
                 recorded=recorded,
                 disk_trouble=disk,
                 memory_trouble=memory,
+                leasing_trouble=self._room.leasing_trouble,
                 draining=self._draining,
                 last_database_contact=recorder.last_contact.isoformat() if recorder.last_contact else None,
                 database_trouble=recorder.trouble,
@@ -247,7 +252,7 @@ class Service:
         return self._admission.choose([(build.name, build.leased.memory_class) for build in self._waiting], running)
 
     def _has_room(self) -> bool:
-        return not self._disk_trouble and not self._draining and self._admission.has_room()
+        return not (self._disk_trouble or self._room.leasing_trouble or self._draining) and self._admission.has_room()
 
     def _leave(self, build: SpooledBuild) -> None:
         with self._work:
@@ -270,7 +275,7 @@ class Service:
         begun = time.monotonic()
         try:
             attempt = self._build(build.leased, build.lease_id, slot, delivery)
-            _check(attempt, build, delivery)
+            check_delivery(attempt, build.name, delivery)
         except (Exception, SystemExit) as error:
             log.exception("%s: the builder itself failed", build.name)
             return replace(
@@ -339,12 +344,3 @@ class Service:
             with contextlib.suppress(OSError):
                 self._spool.end(name)
         self._show_status()
-
-
-def _check(attempt: Attempt, build: SpooledBuild, delivery: Path) -> None:
-    """What the build function hands over must be about this build, and whole. Raises BadInput."""
-    if attempt.directory_name != build.name:
-        raise BadInput(f"asked to build {build.name}, and was told of {attempt.directory_name}")
-    if (attempt.outcome is Outcome.BUILT) != (attempt.wheel is not None):
-        raise BadInput(f"outcome {attempt.outcome}, wheel {attempt.wheel}")
-    check_wheel(attempt, delivery)

@@ -38,6 +38,8 @@ class Status:
     #: What keeps builds from starting; None while they may.
     disk_trouble: str | None
     memory_trouble: str | None
+    #: What keeps more from being leased, while what is spooled may be built.
+    leasing_trouble: str | None
     #: Why none shall start (builder/draining.py).
     draining: str | None
     #: ISO 8601, UTC; None before the first contact.

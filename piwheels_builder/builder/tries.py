@@ -4,7 +4,7 @@ Each try has an area of its own, as new, and all the time that a build has: what
 """
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from piwheels_builder.builder.area import Area, new_area
 from piwheels_builder.builder.ending import BuildEnded
@@ -25,20 +25,22 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.ENOENT}
 
 def try_until_it_fits(bench: Bench, log: BuildLog, name: str, once: Once) -> InspectedWheel:
     """In memory, and on the disk what is too large for that. ``name`` is the area's. Raises BuildEnded, OSError."""
-    if bench.workshop.in_memory is not None:
+    if bench.workshop.keeps_in_memory:
         try:
+            if bench.workshop.in_memory is None:
+                bench.workshop.area.mkdir(parents=True, exist_ok=True)
             return _try_tools(bench, log, name, once)
         except (BuildEnded, OSError) as error:
-            if not _is_too_large(error):
+            if not _is_too_large(error, _TOO_LARGE if bench.workshop.in_memory else {Outcome.DISK_FULL}):
                 raise
             log.note(f"again, on the disk: {error}")
-        bench.workshop = bench.workshop.on_disk()
+        bench.workshop = bench.workshop.all_on_disk()
     bench.workshop.area.mkdir(parents=True, exist_ok=True)
     return _try_tools(bench, log, name, once)
 
 
-def _is_too_large(error: BuildEnded | OSError) -> bool:
-    return error.outcome in _TOO_LARGE if isinstance(error, BuildEnded) else error.errno in _NO_ROOM
+def _is_too_large(error: BuildEnded | OSError, outcomes: Collection[Outcome]) -> bool:
+    return error.outcome in outcomes if isinstance(error, BuildEnded) else error.errno in _NO_ROOM
 
 
 def _try_tools(bench: Bench, log: BuildLog, name: str, once: Once) -> InspectedWheel:

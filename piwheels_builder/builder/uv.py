@@ -37,7 +37,7 @@ _KEPT = (
 )
 _SECONDS = 900
 _OUTPUT_BYTES = 4 * 2**20
-#: The most that uv's cache may hold, in bytes, before it is emptied; environments are copies and need it no more.
+#: What uv's cache may hold on a disk; environments are copies and need it no more.
 LARGEST_CACHE = 2**30
 _ASK_PIP = "from piwheels_builder.catalogue.pip_index import configured_index; print(configured_index(), end='')"
 TOO_LARGE = "the build requirements unpack to more than a build may use"
@@ -54,6 +54,8 @@ class Uv:
     most_bytes: int = 4 * 2**30
     #: Whether there is bubblewrap here.
     sandboxed: bool = True
+    #: The most that the cache may hold, in bytes, before it is emptied.
+    largest: int = LARGEST_CACHE
 
     def run(self, *arguments: str, log: BuildLog) -> int:
         """Run one uv command, its messages going into the log. Returns its exit code.
@@ -64,7 +66,7 @@ class Uv:
         environment = {**_inherited(), "UV_CACHE_DIR": os.fspath(self.cache), "UV_DEFAULT_INDEX": self.upstream or _pips_index()}
         command = [uv.find_uv_bin(), *arguments, "--no-config", "--no-python-downloads", "--no-progress", "--color", "never"]
         self.cache.mkdir(parents=True, exist_ok=True)
-        watch = Growth(self.cache, LARGEST_CACHE + self.most_bytes)
+        watch = Growth(self.cache, self.largest + self.most_bytes)
         ended = self.runner(
             self.tied(command), environment=environment, output=log, seconds=_SECONDS, output_bytes=_OUTPUT_BYTES, watch=watch
         )
@@ -82,7 +84,7 @@ class Uv:
 
     def keep_small(self, log: BuildLog) -> None:
         """Empty the cache where it has grown too large, once no other uv uses it. Costs a walk through it, so call it seldom."""
-        if tree_bytes(self.cache) > LARGEST_CACHE:
+        if tree_bytes(self.cache) > self.largest:
             self.run("cache", "clean", log=log)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from piwheels_builder.builder.caches import Caches
+from piwheels_builder.builder.file_server import FileServer
 from piwheels_builder.builder.in_memory import MemoryArea
 from piwheels_builder.builder.limits import Limits
 from piwheels_builder.builder.process import Runner, run
@@ -19,7 +21,8 @@ class Workshop:
 
     With ``warm`` builds are children of warm parents where their environment allows it; else each has an interpreter of its own.
     ``limits`` hold for every build; None means those of its memory class. ``cores`` are the processors that a build may keep busy.
-    ``in_memory``: where builds happen, as far as they fit there.
+    ``in_memory``: where builds happen, and ``caches_in_memory``: where what they are made with is, as far as it fits there.
+    ``memory_bytes`` are for builds and the system, None: all there are. ``file_server``: the one this host's root is on.
     """
 
     state_dir: Path
@@ -34,6 +37,9 @@ class Workshop:
     disk_bytes: int = Limits.disk_bytes
     cores: int = 1
     in_memory: MemoryArea | None = None
+    caches_in_memory: Caches | None = None
+    memory_bytes: int | None = None
+    file_server: FileServer | None = None
     #: Without a sandbox there are no warm parents, and all builds happen on the disk.
     sandboxed: bool = True
 
@@ -47,6 +53,7 @@ class Workshop:
             build_seconds=settings.build_seconds,
             disk_bytes=settings.build_disk_mb * 2**20,
             sandboxed=settings.sandbox != "off",
+            memory_bytes=None if settings.memory_mb is None else settings.memory_mb << 20,
         )
 
     @property
@@ -58,8 +65,10 @@ class Workshop:
 
     def limits_of(self, memory_class: int) -> Limits:
         """What a build of this class may use here."""
-        limits = self.limits or Limits(disk_bytes=self.disk_bytes).of_class(memory_class)
-        return replace(limits, disk_bytes=min(limits.disk_bytes, self.in_memory.bytes_each)) if self.in_memory else limits
+        limits = self.limits or Limits(disk_bytes=self.disk_bytes).of_class(memory_class, self.memory_bytes)
+        if self.in_memory is None:
+            return limits
+        return replace(limits, disk_bytes=min(limits.disk_bytes, self.in_memory.bytes_for(memory_class)))
 
     @property
     def area(self) -> Path:
@@ -71,6 +80,19 @@ class Workshop:
         return replace(self, in_memory=None, warm=None)
 
     @property
+    def keeps_in_memory(self) -> bool:
+        """Whether a build may find too little room that has enough on the disk."""
+        return self.in_memory is not None or self.caches_in_memory is not None
+
+    def all_on_disk(self) -> "Workshop":
+        """The same for a build that found too little room in memory, whatever for."""
+        return replace(self.on_disk(), caches_in_memory=None)
+
+    @property
+    def caches(self) -> Caches:
+        return self.caches_in_memory or Caches(self.state_dir)
+
+    @property
     def uv(self) -> Uv:
         most_bytes = self.limits.disk_bytes if self.limits else self.disk_bytes
-        return Uv(self.state_dir / "cache/uv", self.upstream, self.runner, most_bytes, self.sandboxed)
+        return Uv(self.caches.uv, self.upstream, self.runner, most_bytes, self.sandboxed, self.caches.uv_bytes)

@@ -205,7 +205,8 @@ def _sight(seen: Mapping[str, Any]) -> Sight:
     running = tuple(printable(f"{build['project']} {build['version']} for {build['target']}") for build in builds)
     # A batch that the service has not seen yet is at least one build.
     spool = max(_count(status.get("spool", 0)), 0 if running else min(1, _count(seen["batches"])))
-    trouble = status.get("disk_trouble") or status.get("memory_trouble") or status.get("database_trouble")
+    kinds = ("disk_trouble", "memory_trouble", "database_trouble", "leasing_trouble")
+    trouble = next((status[kind] for kind in kinds if status.get(kind)), None)
     if not trouble and spool and (reason := status.get("draining")):
         trouble = f"it is draining: {reason}; `piwheels-builder undrain` there ends that"
     return Sight(bool(seen["alive"]), running, spool, _count(seen["unrecorded"]), printable(trouble) if trouble else None)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from piwheels_builder.builder import uv
+from piwheels_builder.builder import caches, uv
 from piwheels_builder.builder.disk import tree_bytes
 from piwheels_builder.states import Outcome
 from tests.faults.whole_way import WARMABLE, offer_backend
@@ -18,7 +18,7 @@ CONTENT = {f"large/part{number}.txt": b"x" * 20_000 for number in range(60)}
 
 
 def test_a_cache_that_grew_too_large_is_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uv, "LARGEST_CACHE", LIMIT)
+    monkeypatch.setattr(caches, "LARGEST_CACHE", LIMIT)
     yard = make_yard(tmp_path)
     offer_backend(tmp_path / "index")
     offer(tmp_path / "index", make_wheel(tmp_path, "large", "1.0", content=CONTENT))

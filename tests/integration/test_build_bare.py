@@ -200,7 +200,7 @@ def test_a_service_without_a_sandbox_has_neither_warm_parents_nor_builds_in_memo
         return an_attempt(SpooledBuild(lease_id, leased))
 
     monkeypatch.setattr(serve, "build", note)
-    monkeypatch.setattr(serve, "memory_area", lambda *_: MemoryArea(tmp_path, 1))
+    monkeypatch.setattr(serve, "memory_area", lambda *_, **__: MemoryArea(tmp_path, 1))
     serve.build_function(builder_settings(tmp_path, sandbox=sandbox))(leased_build(1), uuid4(), 0, tmp_path)
     (workshop,) = seen
     assert (workshop.sandboxed, workshop.warm is not None, workshop.in_memory is not None) == (warm, warm, warm)

@@ -73,6 +73,7 @@ class Yard:
         workshop = replace(self.workshop, **changes)  # type: ignore[arg-type]
         target = this_target(describe(Path(sys.executable)))
         sha256 = SdistCache(workshop.state_dir / "cache/sdists").add(sdist)
+        workshop.caches.sdists.add(sdist)
         source = Sdist(sdist.name, sdist.as_uri(), sha256, sdist.stat().st_size, self.uploaded)
         delivery = self.place / str(uuid4())
         delivery.mkdir()

@@ -4,7 +4,7 @@ import pytest
 
 from piwheels_builder.builder.admission import PATIENCE, Admission
 from piwheels_builder.builder.limits import MEMORY_OF_CLASS, Limits
-from piwheels_builder.builder.machine import Memory, is_low, memory, most_for_builds
+from piwheels_builder.builder.machine import Memory, is_low, memory, memory_within, most_for_builds
 
 GB = 2**30
 MB = 2**20
@@ -101,6 +101,13 @@ def test_the_limit_of_a_class_leaves_the_machine_its_reserve(total: int) -> None
     assert bounds == sorted(bounds)
     assert bounds[2] == most_for_builds(total) < total - 64 * MB
     assert bounds[:2] == [min(bound, bounds[2]) for bound in MEMORY_OF_CLASS[:2] if bound]
+
+
+def test_what_is_kept_for_other_things_is_not_for_builds() -> None:
+    now = memory()
+    assert memory_within(None).total == memory_within(2 * now.total >> 20).total == now.total
+    assert memory_within(200).total == 200 * MB
+    assert memory_within(200).available > 200 * MB
 
 
 def test_this_machines_memory() -> None:

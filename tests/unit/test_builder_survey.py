@@ -27,7 +27,14 @@ def programs(tmp_path: Path) -> Path:
 
 
 def survey(programs: Path, swaps: str = "", **wanted: Any) -> dict[str, Any]:
-    asked = {"describe": 'print(\'{"abi": "cp311"}\')', "pythons": [], "packages": [], "machine_packages": [], "accounts": []}
+    asked: dict[str, Any] = {
+        "describe": 'print(\'{"abi": "cp311"}\')',
+        "pythons": [],
+        "packages": [],
+        "machine_packages": [],
+        "accounts": [],
+    }
+    asked |= {"state_dir": "/var/lib/state", "kernel_words": {}}
     (programs / "swaps").write_text(swaps)
     source = (FILES / "survey.py").read_text()
     places = {"/proc/swaps": "swaps", "/etc/default/zramswap": "zramswap", "/run/systemd/container": "container"}

@@ -31,6 +31,7 @@ def test_a_unit_that_everybody_reads_holds_no_environment() -> None:
         "piwheels-builder.service.j2",
         builder_environment={"https_proxy": "http://me:secret@proxy.invalid"},
         builder_environment_file="/etc/piwheels-builder/builder.env",
+        builder_netbooted={},
         builder_sandbox=False,
     )
     assert "secret" not in unit

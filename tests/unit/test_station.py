@@ -63,3 +63,10 @@ def test_a_builder_that_drains_with_work_is_in_trouble() -> None:
     seen = {"status": status, "alive": True, "batches": 1, "unrecorded": 0}
     assert "draining: a new ?kernel" in converge._sight(seen).trouble
     assert converge._sight({**seen, "batches": 0, "status": {**status, "spool": 0}}).trouble is None
+
+
+def test_a_builder_whose_file_server_runs_out_of_room_is_in_trouble() -> None:
+    status = {"running": [], "spool": 0, "disk_trouble": None, "leasing_trouble": "900 MiB free where the outbox is"}
+    seen = {"status": status, "alive": True, "batches": 0, "unrecorded": 0}
+    assert converge._sight(seen).trouble == "900 MiB free where the outbox is"
+    assert converge._sight({**seen, "status": {**status, "leasing_trouble": None}}).trouble is None

@@ -2,7 +2,8 @@
 
 Reads from standard input, as JSON: ``describe``, the text of describe.py; ``pythons``, interpreters; ``packages`` and
 ``machine_packages`` (not wanted in containers, nor where zram is set up already), each a list of names or of lists of which
-one is enough; ``accounts``, names.
+one is enough; ``accounts``, names; ``state_dir``, which need not be there yet; ``kernel_words``, of a command line that should
+have them, by the file that is there once it has.
 """
 
 import json
@@ -14,6 +15,9 @@ import time
 from pathlib import Path
 
 LISTS_LAST_SECONDS = 7 * 86400
+NETWORK = ("nfs", "nfs4")
+MEMORY = ("tmpfs", "ramfs", "overlay")
+COMMAND_LINES = ("/boot/firmware/cmdline.txt", "/boot/cmdline.txt")
 
 
 def told(*command):
@@ -93,6 +97,70 @@ def zram_of_others():
     return any("/dev/zram" in line for line in lines_of("/proc/swaps")) and not Path("/etc/default/zramswap").exists()
 
 
+def mounted():
+    """Mount points with what is mounted there, the last one counting: tuples of a kind of file system and its options."""
+    points = {}
+    for line in lines_of("/proc/self/mountinfo"):
+        before, _, after = line.partition(" - ")
+        points[before.split()[4].replace("\\040", " ")] = (after.split()[0], after.split()[-1])
+    return points
+
+
+def place_of(path, points):
+    """The mount point that a path is below."""
+    steps = [Path(path), *Path(path).parents]
+    return next((str(step) for step in steps if str(step) in points), "/")
+
+
+def root_is_on_the_network(points):
+    kind, options = points.get("/", ("", ""))
+    if kind != "overlay":
+        return kind in NETWORK
+    lower = next((option[9:] for option in options.split(",") if option.startswith("lowerdir=")), "")
+    # Whoever made the overlay may have put what is below it out of sight; the kernel was told, though.
+    words = " ".join(lines_of("/proc/cmdline")).split()
+    told = any(word == "root=/dev/nfs" or word.startswith(("nfsroot=", "piwheels.host=")) for word in words)
+    return told or any(points.get(place_of(part, points), ("",))[0] in NETWORK for part in lower.split(":") if part.startswith("/"))
+
+
+def network(state_dir, kernel_words):
+    """What a host with its root, or the state of its builder, on the network should know of itself; None for all others."""
+    points = mounted()
+    place = place_of(state_dir, points)
+    root, kind = root_is_on_the_network(points), points.get(place, ("",))[0]
+    if not root and kind not in NETWORK:
+        return None
+    missing = [word for word, there in kernel_words.items() if not is_there(there)]
+    return {
+        "places": (["/"] if root else []) + ([place] if kind in NETWORK and place != "/" else []),
+        "state_is_on": "network" if kind in NETWORK else "memory" if kind in MEMORY else "disk",
+        "missing_words": missing,
+        "command_line": own_command_line(kernel_words),
+        "swap_files": [line.split()[0] for line in lines_of("/proc/swaps") if line.split()[1:2] == ["file"]],
+        "makes_swap_files": Path("/lib/systemd/system/dphys-swapfile.service").exists(),
+    }
+
+
+def is_there(sign):
+    """A path; or a word and the file that it stands in."""
+    word, _, file = sign.rpartition(" in ")
+    return word in " ".join(lines_of(file)).split() if word else Path(file).exists()
+
+
+def own_command_line(kernel_words):
+    """The file that this kernel's command line was read from, without our words, if it is this host's to write; else None."""
+    booted = " ".join(" ".join(lines_of("/proc/cmdline")).split())
+    for name in COMMAND_LINES:
+        words = [word for line in lines_of(name) for word in line.split()]
+        text = " ".join(word for word in words if word not in kernel_words)
+        # The firmware puts words of its own before them.
+        ours = " ".join(word for word in booted.split() if word not in kernel_words)
+        if text and ours.endswith(text) and os.access(name, os.W_OK):
+            has = [word for word in words if word in kernel_words]
+            return {"path": name, "text": text, "has": has, "mode": f"{Path(name).stat().st_mode & 0o7777:04o}"}
+    return None
+
+
 def survey(wanted):
     container = Path("/run/systemd/container").exists()
     spared = container or zram_of_others()
@@ -109,6 +177,7 @@ def survey(wanted):
         "resolvers": [line.split()[1] for line in lines_of("/etc/resolv.conf") if line.startswith("nameserver ")],
         "zram_of_others": zram_of_others(),
         "feeds_on_an_index": feeds_on_an_index(),
+        "network": network(wanted["state_dir"], wanted["kernel_words"]),
         "clock": time.time(),
     }
 
