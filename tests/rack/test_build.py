@@ -1,6 +1,7 @@
 """build.yml on the rack: real releases become wheels for three targets, and install on the Pi that didn't build them."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -26,7 +27,7 @@ _IDLE = """
         SELECT builder.name, 1 - sum(seconds) / (slots * extract(epoch FROM
                max(started_at + seconds * interval '1 second') - min(started_at))) AS idle
         FROM attempt JOIN builder USING (builder_id) JOIN project USING (project_id)
-        WHERE project.name LIKE 'idle-%' GROUP BY builder.name, slots) AS told
+        WHERE project.name LIKE 'idle-%d-%%' GROUP BY builder.name, slots) AS told
 """
 
 
@@ -86,20 +87,24 @@ def test_failed_builds_leave_their_log_on_the_index(provisioned: Run, fleet: Fle
 
 @pytest.fixture
 def busy(provisioned: Run, rack: Mapping[str, Host]) -> Iterator[list[Release]]:
-    """Enough for the two native builders to work for a while."""
+    """Enough for the two native builders to work for a while: half of it for the Python of one, half for that of the other."""
     assert provisioned
     gateway = rack["index"].address.gateway_ipv4
     assert gateway
-    releases = [Release(f"idle-{number}", seconds=5, requires_python=">=3.12") for number in range(20)]
-    with serving(gateway) as upstream:
+    pythons = (">=3.12", "<3.12")
+    releases = [Release(f"idle-{os.getpid()}-{number}", seconds=5, requires_python=pythons[number % 2]) for number in range(40)]
+    fleet = Fleet(rack["index"])
+    fleet.forget()
+    with serving(gateway) as upstream, fleet.without("pi1", "pi2"):
         upstream.offer(*releases)
         wishes = {"fleet_projects": [release.project for release in releases], "fleet_upstream": upstream.url}
-        play("build.yml", extra={**wishes, "fleet_build_policy": "all"}).succeeded()
+        play("build.yml", extra={**wishes, "fleet_build_policy": "all", "fleet_part": "native"}).succeeded()
         yield releases
 
 
 def test_builders_do_not_wait_while_there_is_work(busy: list[Release], fleet: Fleet) -> None:
     assert violations(fleet, busy) == []
-    idle = fleet.ask(_IDLE)
+    idle = fleet.ask(_IDLE % os.getpid())
     print(f"idle while there was work: {json.dumps(idle)}")
+    assert set(idle) == {"bookworm", "trixie"}
     assert max(idle.values()) <= 0.02, idle
