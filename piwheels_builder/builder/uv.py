@@ -39,6 +39,8 @@ _SECONDS = 900
 _OUTPUT_BYTES = 4 * 2**20
 #: What uv's cache may hold on a disk; environments are copies and need it no more.
 LARGEST_CACHE = 2**30
+#: Found once, before there are threads: what sysconfig reads when it is first asked is half read for the second that asks.
+_PROGRAM = uv.find_uv_bin()
 _ASK_PIP = "from piwheels_builder.catalogue.pip_index import configured_index; print(configured_index(), end='')"
 TOO_LARGE = "the build requirements unpack to more than a build may use"
 
@@ -64,7 +66,7 @@ class Uv:
         """
         # By variable and not by argument: the index's URL may hold a password, and arguments are for everyone to see.
         environment = {**_inherited(), "UV_CACHE_DIR": os.fspath(self.cache), "UV_DEFAULT_INDEX": self.upstream or _pips_index()}
-        command = [uv.find_uv_bin(), *arguments, "--no-config", "--no-python-downloads", "--no-progress", "--color", "never"]
+        command = [_PROGRAM, *arguments, "--no-config", "--no-python-downloads", "--no-progress", "--color", "never"]
         self.cache.mkdir(parents=True, exist_ok=True)
         watch = Growth(self.cache, self.largest + self.most_bytes)
         ended = self.runner(

@@ -115,7 +115,8 @@ def strip(root: Path) -> None:
         place.symlink_to("/dev/null")
     # Else each login by ssh starts a service manager of its own.
     sessions = root / "etc/pam.d/common-session"
-    sessions.write_text("".join(line for line in sessions.open() if "pam_systemd" not in line))
+    kept = [line for line in sessions.read_text().splitlines(keepends=True) if "pam_systemd" not in line]
+    sessions.write_text("".join(kept))
     (root / "etc/modules-load.d/cable.conf").write_text(MODULES)
     (root / "etc/systemd/system/cable.service").write_text(CABLE)
     run("systemctl", f"--root={root}", "enable", "cable.service")

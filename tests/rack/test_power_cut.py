@@ -85,6 +85,7 @@ def scene(index: Host) -> Iterator[Scene]:
         play("provision.yml", extra=wishes, options=(*WITH_MACHINE, "--limit", f"index,{KIND.name}")).succeeded()
         # So that no cut takes what its provisioning has not flushed, which is not the question here.
         found.restart()
+        found.must("systemctl", "start", SERVICE, seconds=SECONDS_TO_BOOT)
         yield Scene(found, fleet, upstream)
     if not os.environ.get("RACK_KEEP"):
         found.remove()
