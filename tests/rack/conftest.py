@@ -55,7 +55,9 @@ def operator(provisioned: Run, rack: Mapping[str, Host]) -> Iterator[Operator]:
     assert provisioned
     operator = Operator(Fleet(rack["index"]), "bookworm")
     operator.index.must("systemctl", "stop", "piwheels-build.timer", "piwheels-build.service")
-    yield operator
+    # Else they are given builds of targets that the builder which is taken over is to have.
+    with operator.fleet.without("pi1", "pi2"):
+        yield operator
     operator.index.must("systemctl", "start", "piwheels-build.timer")
 
 

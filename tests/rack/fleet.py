@@ -51,7 +51,10 @@ _FORGET = """
     UPDATE builder SET standing = 'active', standing_reason = NULL WHERE standing = 'paused';
 """
 #: As retiring does it, but with nothing unsaid that only provisioning says again.
-_SET_ASIDE = "UPDATE builder SET standing = '%s' WHERE name = ANY ('{%s}') AND standing = '%s'; SELECT to_json(want_targets())"
+_SET_ASIDE = """
+    UPDATE builder SET standing = '%s', standing_reason = NULL WHERE name = ANY ('{%s}') AND standing IN (%s);
+    SELECT to_json(want_targets())
+"""
 
 
 @dataclass(frozen=True)
@@ -92,11 +95,11 @@ class Fleet:
     def without(self, *builders: str) -> Iterator[None]:
         """For the length of a block these builders are no members: nothing is wanted for them, and nobody waits for them."""
         names = ",".join(builders)
-        self.ask(_SET_ASIDE % ("retired", names, "active"))
+        self.ask(_SET_ASIDE % ("retired", names, "'active', 'paused'"))
         try:
             yield
         finally:
-            self.ask(_SET_ASIDE % ("active", names, "retired"))
+            self.ask(_SET_ASIDE % ("active", names, "'retired'"))
 
     def get(self, path: str, accept: str = "application/vnd.pypi.simple.v1+json") -> bytes:
         """What the index answers, over TLS by its certificate authority. Raises OSError."""

@@ -155,7 +155,8 @@ _CLONE = "piwheels-clone.service"
 _MAKE_CLONE = f"""
 set -e
 cp -a /etc/piwheels-builder /etc/clone
-cp -a {_BUILDER} {_BUILDER}-clone
+# It builds meanwhile: files go away while they are copied.
+cp -a {_BUILDER} {_BUILDER}-clone 2>/dev/null || test -d {_BUILDER}-clone/spool
 sed -i 's,{_BUILDER}"\\?$,{_BUILDER}-clone",; s,^first_build_uid: .*,first_build_uid: 90101,' /etc/clone/builder.yml
 program=$(systemctl show --property=ExecStart --value {SERVICE} | sed 's/.*path=\\([^ ]*\\) .*/\\1/')
 systemd-run --quiet --unit={_CLONE} --property=KillMode=mixed --setenv=PATH=$(dirname $program):/usr/bin:/bin:/usr/sbin \\

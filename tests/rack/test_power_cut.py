@@ -94,7 +94,7 @@ def scene(index: Host) -> Iterator[Scene]:
 
 
 def test_a_release_that_wants_too_much_memory_ends_alone(scene: Scene) -> None:
-    greedy, modest = Release("greedy", megabytes=700), Release("modest", megabytes=300)
+    greedy, modest = Release(f"greedy-{os.getpid()}", megabytes=700), Release(f"modest-{os.getpid()}", megabytes=300)
     service = ("systemctl", "show", "--property=MainPID,NRestarts", SERVICE)
     before = scene.machine.must(*service)
     assert "builds are bounded by control groups in /sys/fs/cgroup/" in scene.machine.must(
@@ -110,7 +110,7 @@ def test_a_release_that_wants_too_much_memory_ends_alone(scene: Scene) -> None:
 
 
 def test_nothing_is_lost_doubled_or_booked_by_power_cuts(scene: Scene) -> None:
-    releases = [Release(f"cut-{number}", seconds=1, platform=number % 2 == 0) for number in range(BUILDS)]
+    releases = [Release(f"cut-{os.getpid()}-{number}", seconds=1, platform=number % 2 == 0) for number in range(BUILDS)]
     run = scene.run_of(releases)
     run.start()
     boots = _cut_again_and_again(scene, run, releases)
