@@ -39,10 +39,11 @@ lint: setup-dev       ## run every linter and the type checker
 schema: setup-dev     ## write piwheels_builder/db/schema.sql anew, after a new migration
 	@WRITE_SCHEMA=1 scripts/in-venv pytest -q tests/integration/test_database_schema.py
 
-bench: setup-dev      ## measure: the queue at the size of the first run's catalogue, the writing of pages, a round over 1,000 hosts
+bench: setup-dev      ## measure: the queue at the size of the first run's catalogue, pages, a round over 1,000 hosts, ordering 20 Pis
 	@scripts/in-venv python -m bench.queue_shape
 	@scripts/in-venv python -m bench.publish_pages
 	@scripts/in-venv python -m bench.round
+	@scripts/in-venv python -m bench.hosted_pis
 
 bench-build: setup-dev  ## measure: building real releases, against pip wheel in a loop (about 18 minutes)
 	@scripts/in-venv python -m bench.build
