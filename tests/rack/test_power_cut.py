@@ -114,7 +114,7 @@ def test_nothing_is_lost_doubled_or_booked_by_power_cuts(scene: Scene) -> None:
     run = scene.run_of(releases)
     run.start()
     boots = _cut_again_and_again(scene, run, releases)
-    scene.fleet.index.must("piwheels-builder", "resume", KIND.name)
+    scene.fleet.index.run("piwheels-builder", "resume", KIND.name)
     failed = run.finish(tries=6, seconds=300)
     found = [f"no run succeeds: {failed}"] if failed else violations(scene.fleet, releases)
     outcomes = scene.outcomes(releases)
@@ -153,6 +153,6 @@ def _wait_for_a_build(scene: Scene, run: Controller, releases: list[Release], se
         assert time.monotonic() < until, f"nothing is built: {run.said}"
         if not run.runs():
             # It gave the machine up, of whose builds every other one ends like that; its operator begins again.
-            scene.fleet.index.must("piwheels-builder", "resume", KIND.name)
+            scene.fleet.index.run("piwheels-builder", "resume", KIND.name)
             run.start()
         time.sleep(0.5)
