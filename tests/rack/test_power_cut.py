@@ -86,6 +86,7 @@ def scene(index: Host) -> Iterator[Scene]:
         # So that no cut takes what its provisioning has not flushed, which is not the question here.
         found.restart()
         found.must("systemctl", "start", SERVICE, seconds=SECONDS_TO_BOOT)
+        fleet.forget()
         yield Scene(found, fleet, upstream)
     if not os.environ.get("RACK_KEEP"):
         found.remove()
