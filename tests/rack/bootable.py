@@ -92,10 +92,16 @@ def _make(base: Path, tree: Path) -> None:
     say("making what a whole machine boots from, once (two minutes)")
     root = tree.with_name("machine-unfinished")
     run("cp", "--archive", "--reflink=auto", base, root)
-    _install(root, ["linux-image-cloud-amd64", *MORE, *yaml.safe_load(TOOLCHAIN.read_text())["minimal"]])
+    install(root, ["linux-image-cloud-amd64", *MORE, *toolchain()])
     install_uv(root)
     strip(root)
     root.rename(tree)
+
+
+def toolchain() -> list[str]:
+    """What the role builder installs at least."""
+    packages: list[str] = yaml.safe_load(TOOLCHAIN.read_text())["minimal"]
+    return packages
 
 
 def install_uv(root: Path) -> None:
@@ -109,7 +115,15 @@ def install_uv(root: Path) -> None:
 
 def strip(root: Path) -> None:
     """Leave out of a boot what nobody asks for, and bring the network up by the shortest way. Raises RackError."""
-    for unit in MASKED:
+    mask(root)
+    (root / "etc/modules-load.d/cable.conf").write_text(MODULES)
+    (root / "etc/systemd/system/cable.service").write_text(CABLE)
+    run("systemctl", f"--root={root}", "enable", "cable.service")
+
+
+def mask(root: Path, more: tuple[str, ...] = ()) -> None:
+    """Leave out of a boot, and of a login, what nobody asks for, and more units."""
+    for unit in (*MASKED, *more):
         place = root / "etc/systemd/system" / unit
         place.unlink(missing_ok=True)
         place.symlink_to("/dev/null")
@@ -117,19 +131,17 @@ def strip(root: Path) -> None:
     sessions = root / "etc/pam.d/common-session"
     kept = [line for line in sessions.read_text().splitlines(keepends=True) if "pam_systemd" not in line]
     sessions.write_text("".join(kept))
-    (root / "etc/modules-load.d/cable.conf").write_text(MODULES)
-    (root / "etc/systemd/system/cable.service").write_text(CABLE)
-    run("systemctl", f"--root={root}", "enable", "cable.service")
 
 
-def _install(root: Path, packages: list[str]) -> None:
+def install(root: Path, packages: list[str]) -> None:
+    """Install Debian packages into a root directory, without starting any of it. Raises RackError."""
     policy = root / "usr/sbin/policy-rc.d"
     policy.write_text("#!/bin/sh\nexit 101\n")
     policy.chmod(0o755)
-    install = [*images.apt_of(root), "install", "-y", "--no-install-recommends", *packages]
-    if not works(*install, seconds=900):
+    command = [*images.apt_of(root), "install", "-y", "--no-install-recommends", *packages]
+    if not works(*command, seconds=900):
         run(*images.apt_of(root), "update")
-        run(*install)
+        run(*command)
     run(*images.apt_of(root), "clean")
     policy.unlink()
 

@@ -26,6 +26,7 @@ SetCredential=
 SetCredentialEncrypted=
 PrivateNetwork=no
 """
+EMULATED_PLACE = "etc/systemd/system/service.d/emulated.conf"
 #: Raised when what is written below changes, so that older images are made anew.
 RECIPE = 1
 
@@ -152,6 +153,6 @@ def as_not_yet_booted(kind: Kind, root: Path) -> None:
         place.unlink(missing_ok=True)
         place.symlink_to("/dev/null")
     if kind.architecture == "armhf":
-        emulated = root / "etc/systemd/system/service.d/emulated.conf"
+        emulated = root / EMULATED_PLACE
         emulated.parent.mkdir(exist_ok=True)
         emulated.write_text(EMULATED)

@@ -23,12 +23,17 @@ def plug_in(address: Address) -> None:
 
 def this_side(address: Address) -> None:
     """Give this machine's end of a cable its addresses, and switch it on."""
+    give_addresses(address, address.link)
+
+
+def give_addresses(address: Address, link: str) -> None:
+    """Give a link of this machine the addresses that a host has its gateway at, and switch it on."""
     if address.gateway_ipv4:
-        run("ip", "address", "add", f"{address.gateway_ipv4}/24", "dev", address.link)
+        run("ip", "address", "add", f"{address.gateway_ipv4}/24", "dev", link)
     # Else Linux would forget the address with the cable.
-    Path("/proc/sys/net/ipv6/conf", address.link, "keep_addr_on_down").write_text("1\n")
-    run("ip", "-6", "address", "add", f"{address.gateway_ipv6}/64", "dev", address.link, "nodad")
-    run("ip", "link", "set", address.link, "up")
+    Path("/proc/sys/net/ipv6/conf", link, "keep_addr_on_down").write_text("1\n")
+    run("ip", "-6", "address", "add", f"{address.gateway_ipv6}/64", "dev", link, "nodad")
+    run("ip", "link", "set", link, "up")
 
 
 def _that_side(address: Address) -> None:

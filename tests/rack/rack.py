@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+from tests.netboot.file_server import file_server
+from tests.netboot.netbooted import netbooted
+from tests.netboot.server import server as netboot_server
 from tests.rack import images, machine, nat64, network, places
 from tests.rack.addresses import Address, addresses
 from tests.rack.commands import RackError, run, say, works
 from tests.rack.hosts import Host, host
-from tests.rack.power import KIND
 from tests.rack.power import machine as whole_machine
 
 
@@ -20,13 +22,17 @@ def chosen(number: int, names: Sequence[str]) -> list[Host]:
 
 
 def _named(number: int, name: str) -> Host:
-    return whole_machine(number) if name == KIND.name else host(name, number)
+    return next((each for each in _extra(number) if each.name == name), None) or host(name, number)
+
+
+def _extra(number: int) -> list[Host]:
+    """Hosts that are there only where somebody asks for them; who needs another comes first when the rack goes down."""
+    return [whole_machine(number), netbooted(number), netboot_server(number), file_server(number)]
 
 
 def _made(number: int) -> list[Host]:
-    """All hosts of a rack; the whole machine among them where somebody asked for it."""
-    extra = whole_machine(number)
-    return [*chosen(number, ()), *([extra] if extra.directory.exists() else [])]
+    """All hosts of a rack; of the extra ones those that somebody asked for."""
+    return [*chosen(number, ()), *(extra for extra in _extra(number) if extra.directory.exists())]
 
 
 def up(number: int, names: Sequence[str] = ()) -> None:
