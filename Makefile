@@ -58,7 +58,7 @@ rack-down: setup-dev  ## as root: take them down; base images stay cached
 	@scripts/in-venv python -m tests.rack down
 
 acceptance: setup-dev ## as root: bring the rack up, provision it, build, install, break things, take it down
-	@scripts/in-venv pytest -rP -x tests/rack tests/netboot
+	@scripts/in-venv pytest -rP -x tests/rack
 
 acceptance-full: setup-dev  ## the same with every cell of the fault matrix, power cuts and all
 	@ACCEPTANCE=full scripts/in-venv pytest -rP tests/rack tests/netboot

@@ -3,8 +3,9 @@
 SELECT target_id FROM target WHERE python = :python AND architecture = :architecture AND os_release = :os_release;
 
 -- name: make_target(python, architecture, os_release, abi_order)$
--- Make a target and return its number.
+-- Make a target and return its number. Builders are registered side by side: whoever comes second gets the first one's.
 INSERT INTO target (python, architecture, os_release, abi_order) VALUES (:python, :architecture, :os_release, :abi_order)
+ON CONFLICT (python, architecture, os_release) DO UPDATE SET abi_order = excluded.abi_order
 RETURNING target_id;
 
 -- name: register_builder(name, memory_class, slots, target_ids, certificate_serial, host_keys, address)$

@@ -1,11 +1,15 @@
 """The module fleet_builder: registers, pins, retires, and shows what it would do."""
 
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from piwheels_builder.db.connect import connected
+from piwheels_builder.queue.members import register_builder
+from piwheels_builder.targets import Target
 from tests.support.fleet import BOOKWORM, Fleet
 from tests.support.modules import run_module
 
@@ -70,3 +74,18 @@ def test_bad_arguments_are_named(fleet: Fleet) -> None:
     assert "none in PEM" in str(fleet_builder(fleet, {**KNOWN, "certificate": "x"})["msg"])
     assert "memory_mb" in str(fleet_builder(fleet, {"name": "pi1"})["msg"])
     assert "cannot name a builder" in str(fleet_builder(fleet, {**KNOWN, "name": "Pi 1"})["msg"])
+
+
+def test_two_builders_of_one_new_target_register_at_the_same_time(fleet: Fleet) -> None:
+    login, new = fleet.database.conninfo("piwheels_owner"), Target("cp312", "aarch64", "trixie")
+    with connected(login) as first, connected(login) as second, ThreadPoolExecutor() as pool:
+        register_builder(first, "early", 8192, 1, [new])
+        late = pool.submit(register_builder, second, "late", 8192, 1, [new])
+        with pytest.raises(TimeoutError):
+            # It waits for the first, whose target it is to have, too.
+            late.result(timeout=0.5)
+        first.commit()
+        assert late.result(timeout=10)
+        second.commit()
+    targets = "SELECT target_id FROM builder_target JOIN builder USING (builder_id) WHERE name = %s"
+    assert fleet.ask(targets, "early") == fleet.ask(targets, "late") != []

@@ -1,10 +1,10 @@
-"""Machines that boot from the network: as root, in ``make acceptance``; the whole machine in ``make acceptance-full``."""
+"""Machines that boot from the network: as root, in ``make acceptance-full``."""
 
 import os
 
 import pytest
 
-#: Half an hour, most of it an emulated processor's.
+#: Half an hour, most of it an emulated processor's: only where it was asked for by name or by make acceptance-full.
 collect_ignore_glob = [] if os.environ.get("ACCEPTANCE") == "full" else ["test_netbooted_machine.py"]
 
 
