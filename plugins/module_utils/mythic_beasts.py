@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from http.client import HTTPException
+from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.error import HTTPError
 from urllib.parse import quote, urlencode, urljoin, urlsplit
@@ -80,6 +81,15 @@ class Account:
         for url in (self.auth_url, self.api_url):
             if urlsplit(url).scheme not in ("https", "http") or not urlsplit(url).hostname:
                 raise Refused(f"{url} is no address of an API: look at HOSTEDPI_AUTH_URL and HOSTEDPI_API_URL")
+            if urlsplit(url).scheme == "http" and not _is_loopback(urlsplit(url).hostname or ""):
+                raise Refused(f"{url} would be sent the key unencrypted: only https is asked beyond this machine")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @dataclass(frozen=True)

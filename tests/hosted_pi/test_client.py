@@ -244,6 +244,16 @@ def test_the_token_is_not_sent_elsewhere(api: FakeApi) -> None:
         assert elsewhere.requests == []
 
 
+def test_the_key_is_sent_unencrypted_to_nobody_but_this_machine() -> None:
+    for url in ("http://api.example.org/", "http://192.168.1.2/", "http://[fd00::2]/"):
+        with pytest.raises(Refused, match="only https"):
+            Account("a-key", "hidden", api_url=url)
+        with pytest.raises(Refused, match="only https"):
+            Account("a-key", "hidden", auth_url=url)
+    for url in ("http://localhost:8000/", "http://127.0.0.1/", "http://[::1]/", "https://api.example.org/"):
+        Account("a-key", "hidden", auth_url=url, api_url=url)
+
+
 def test_out_of_stock_is_told_from_an_api_that_is_away(api: FakeApi) -> None:
     api.faults.out_of_stock = {4}
     asking = client(api)
