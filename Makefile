@@ -25,7 +25,7 @@ demo: setup           ## build PROJECTS="name name==version" on this machine, se
 	@PROJECTS='$(PROJECTS)' LISTEN='$(LISTEN)' scripts/demo
 
 test: setup-dev       ## run the unit and integration tests
-	@scripts/in-venv pytest -n 2
+	@scripts/in-venv pytest -n 2 --dist worksteal
 
 chaos-builder: setup-dev  ## run the hostile corpus and the injected faults in their long form
 	@CHAOS=long scripts/in-venv pytest -n 2 -rP tests/hostile tests/faults
