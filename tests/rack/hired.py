@@ -51,6 +51,11 @@ def hired_pi(number: int, name: str, place: int = PLACES[0], keys: str = "") -> 
     return HiredPi(Address(number, Kind(name, place, "bookworm", "native", ipv6_only=True)), keys)
 
 
+def left_behind(number: int) -> list[HiredPi]:
+    """Hired Pis that are there, also those of a provider that was killed."""
+    return [hired_pi(number, directory.name) for directory in places.state(number).glob(f"{PREFIX}[0-9]*")]
+
+
 class Provider:
     """Has a host booted for each order, and removed for each cancellation. ``pis`` are those of now, by name."""
 
@@ -124,9 +129,8 @@ def hiring(number: int) -> Iterator[Provider]:
 def _remove(number: int) -> None:
     for connection in (places.state(number) / "connections").glob("*"):
         works("ssh", "-O", "exit", "-o", f"ControlPath={connection}", "rack")
-    left = [hired_pi(number, directory.name) for directory in places.state(number).glob(f"{PREFIX}[0-9]*")]
     with ThreadPoolExecutor() as pool:
-        list(pool.map(HiredPi.remove, left))
+        list(pool.map(HiredPi.remove, left_behind(number)))
 
 
 def _translate(number: int) -> None:

@@ -11,6 +11,7 @@ from tests.netboot.server import server as netboot_server
 from tests.rack import images, machine, nat64, network, places
 from tests.rack.addresses import Address, addresses
 from tests.rack.commands import RackError, run, say, works
+from tests.rack.hired import left_behind
 from tests.rack.hosts import Host, host
 from tests.rack.power import machine as whole_machine
 
@@ -32,7 +33,7 @@ def _extra(number: int) -> list[Host]:
 
 def _made(number: int) -> list[Host]:
     """All hosts of a rack; of the extra ones those that somebody asked for."""
-    return [*chosen(number, ()), *(extra for extra in _extra(number) if extra.directory.exists())]
+    return [*chosen(number, ()), *(extra for extra in _extra(number) if extra.directory.exists()), *left_behind(number)]
 
 
 def up(number: int, names: Sequence[str] = ()) -> None:
