@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 def run_module(name: str, arguments: Mapping[str, Any], *, check: bool = False) -> dict[str, Any]:
     """The module's result, with ``failed`` and ``msg`` where it failed; ``diff`` is always asked for."""
     asked = {"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_diff": True, "_ansible_check_mode": check}}
-    command = [sys.executable, ROOT / "library" / f"{name}.py"]
+    command: list[str | Path] = [sys.executable, ROOT / "library" / f"{name}.py"]
     done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, cwd="/", check=False)
     try:
         result: dict[str, Any] = json.loads(done.stdout)
