@@ -115,6 +115,8 @@ OF_DEBIAN = {
     "pyyaml": "python3-yaml",
 }
 _PYTHON = "/usr/bin/python3"
+#: Seconds. uv unpacks while it reads: a slow card, or root on the network, that keeps it from reading is no network that is away.
+PATIENT = {"UV_HTTP_TIMEOUT": "300"}
 #: What must be free before anything is installed.
 _DISK_MB = 500
 #: How often apt's lists are asked for while somebody else holds them, and seconds between.
@@ -228,7 +230,7 @@ class Software:
     def _fill(self, place: Path, wheel: str, tools: Path) -> None:
         arm = is_32_bit_arm()
         shutil.rmtree(place, ignore_errors=True)
-        environment = {**os.environ, "UV_SYSTEM_CERTS": "1", "UV_PYTHON_DOWNLOADS": "never", "UV_NO_CONFIG": "1"}
+        environment = {**os.environ, "UV_SYSTEM_CERTS": "1", "UV_PYTHON_DOWNLOADS": "never", "UV_NO_CONFIG": "1", **PATIENT}
         uv = str(tools / "uv")
         run(uv, "venv", "-q", "--python", _PYTHON, *["--system-site-packages"] * arm, str(place), env=environment)
         extras = ",".join(self._params["extras"] + ["psycopg2"] * (not arm))

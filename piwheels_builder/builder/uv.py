@@ -36,6 +36,8 @@ _KEPT = (
     "NO_PROXY",
 )
 _SECONDS = 900
+#: Seconds. It unpacks while it reads: a slow disk that keeps it from reading for 30 s is no network that is away.
+_PATIENT = {"UV_HTTP_TIMEOUT": "120"}
 _OUTPUT_BYTES = 4 * 2**20
 #: What uv's cache may hold on a disk; environments are copies and need it no more.
 LARGEST_CACHE = 2**30
@@ -65,7 +67,8 @@ class Uv:
         Raises BuildEnded when it hangs, or unpacks more than it may: wheels can be bombs, too.
         """
         # By variable and not by argument: the index's URL may hold a password, and arguments are for everyone to see.
-        environment = {**_inherited(), "UV_CACHE_DIR": os.fspath(self.cache), "UV_DEFAULT_INDEX": self.upstream or _pips_index()}
+        environment = {**_inherited(), **_PATIENT, "UV_CACHE_DIR": os.fspath(self.cache)}
+        environment["UV_DEFAULT_INDEX"] = self.upstream or _pips_index()
         command = [_PROGRAM, *arguments, "--no-config", "--no-python-downloads", "--no-progress", "--color", "never"]
         self.cache.mkdir(parents=True, exist_ok=True)
         watch = Growth(self.cache, self.largest + self.most_bytes)
