@@ -1,0 +1,55 @@
+"""Make a catalogue of a size and look at it, or serve it: python -m bench.catalogue load --size first."""
+
+import argparse
+import sys
+import time
+
+from bench.catalogue.databases import database, place_of
+from bench.catalogue.load import queries
+from bench.catalogue.shape import SIZES
+from piwheels_builder.db.connect import Connection, connected
+
+#: Bytes a release may take in the database, all in.
+GOAL = 2_500
+
+
+def main() -> int:
+    """Exit code 1 where a goal is missed."""
+    options = _options()
+    return int(options.run(options))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.catalogue", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    load = commands.add_parser("load", help="make the database of a size unless it is there; say how large it is")
+    load.add_argument("--size", choices=SIZES, default="percent", help="%(default)s, first: of 2017, today: of 2026")
+    load.set_defaults(run=_load)
+    return parser.parse_args()
+
+
+def _load(options: argparse.Namespace) -> int:
+    began, is_there = time.monotonic(), place_of(options.size).exists()
+    with database(options.size) as kept, connected(kept.conninfo("piwheels_owner")) as connection:
+        print(f"{place_of(options.size)}: " + ("was there" if is_there else f"made in {time.monotonic() - began:.0f} s"))
+        each = _show_sizes(connection, SIZES[options.size].releases)
+    # An empty database has 8 MB of its own, which one release in a hundred of 2017 cannot carry.
+    return 1 if each > GOAL and options.size != "percent" else 0
+
+
+def _show_sizes(connection: Connection, releases: int) -> float:
+    print(f"{'bytes a release':24}{'rows':>12}{'heap':>8}{'TOAST':>8}{'indexes':>8}{'all':>8}")
+    total = 0
+    for table, rows, heap, toast, indexes in queries.table_bytes(connection):
+        all_in = heap + toast + indexes
+        total += all_in
+        figures = "".join(f"{bytes_ / releases:8.0f}" for bytes_ in (heap, toast, indexes, all_in))
+        print(f"{table:24}{rows:12,}{figures}")
+    print(f"{'all tables':24}{'':36}{total / releases:8.0f}   goal {GOAL}")
+    for index, bytes_ in queries.index_bytes(connection):
+        print(f"  {index:40}{bytes_ / releases:8.0f}")
+    return float(total / releases)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
