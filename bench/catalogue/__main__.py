@@ -3,10 +3,13 @@
 import argparse
 import sys
 import time
+from contextlib import suppress
 
 from bench.catalogue.databases import database, place_of
+from bench.catalogue.generate import Catalogue
 from bench.catalogue.load import queries
 from bench.catalogue.shape import SIZES
+from bench.catalogue.upstream import LocalUpstream, serve
 from piwheels_builder.db.connect import Connection, connected
 
 #: Bytes a release may take in the database, all in.
@@ -25,7 +28,28 @@ def _options() -> argparse.Namespace:
     load = commands.add_parser("load", help="make the database of a size unless it is there; say how large it is")
     load.add_argument("--size", choices=SIZES, default="percent", help="%(default)s, first: of 2017, today: of 2026")
     load.set_defaults(run=_load)
+    serve_ = commands.add_parser("serve", help="serve it as an upstream index on 127.0.0.1, until interrupted")
+    serve_.add_argument("--size", choices=SIZES, default="percent")
+    serve_.add_argument("--port", type=int, default=0, help="default: any free one")
+    serve_.add_argument("--html", action="store_true", help="without JSON, serials and ETags")
+    serve_.set_defaults(run=_serve)
+    change = commands.add_parser("change", help="let something happen to so many projects of a server that runs")
+    change.add_argument("projects", type=int)
+    change.add_argument("--server", required=True, help="what serve said: http://127.0.0.1:PORT/simple/")
+    change.set_defaults(run=_change)
     return parser.parse_args()
+
+
+def _serve(options: argparse.Namespace) -> int:
+    with suppress(KeyboardInterrupt):
+        serve(Catalogue(SIZES[options.size]), options.port, html=options.html)
+    return 0
+
+
+def _change(options: argparse.Namespace) -> int:
+    for change in LocalUpstream(options.server).change(options.projects):
+        print(f"{change['serial']}  {change['project']}  {change['kind']}  {change['version'] or ''}")
+    return 0
 
 
 def _load(options: argparse.Namespace) -> int:

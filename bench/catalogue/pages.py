@@ -11,9 +11,9 @@ JSON_TYPE = "application/vnd.pypi.simple.v1+json"
 HTML_TYPE = "text/html"
 
 
-def etag(catalogue: Catalogue, project: Project) -> str:
-    """Without making the page: it changes with the project's serial."""
-    return f'"{VERSION}-{catalogue.seed}-{catalogue.size.name}-{project.number}-{project.serial}"'
+def etag(catalogue: Catalogue, number: int, serial: int) -> str:
+    """Of a project's page at this serial, without making it."""
+    return f'"{VERSION}-{catalogue.seed}-{catalogue.size.name}-{number}-{serial}"'
 
 
 def json_page(project: Project) -> bytes:

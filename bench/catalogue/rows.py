@@ -20,7 +20,9 @@ Lines = dict[str, list[str]]
 def lines_of(catalogue: Catalogue, project: Project, lines: Lines) -> None:
     """Add the rows of a project to ``lines``."""
     project_id = project.number + 1
-    lines["project"].append(f"{project_id}\t{project.name}\t{project.serial}\t{etag(catalogue, project)}\t{_ENDED}\n")
+    lines["project"].append(
+        f"{project_id}\t{project.name}\t{project.serial}\t{etag(catalogue, project.number, project.serial)}\t{_ENDED}\n"
+    )
     first_id = catalogue.releases_before[project.number] + 1
     for place, release in enumerate(project.newest_first(), 1):
         release_id = first_id + release.place
