@@ -1,7 +1,8 @@
 """Databases that hold a loaded catalogue, made once and kept: ``with database("first") as kept: connected(kept.conninfo(role))``.
 
 They lie in $XDG_CACHE_HOME (~/.cache; /var/cache for root, since the server runs as another user) under piwheels-builder-bench,
-named after size, migrations and the generator's version; what is named otherwise nobody opens, and may be removed.
+named after size, migrations and the generator's version. Where one has all migrations but the newest, a copy of it is migrated
+(today's size is not copied, but migrated itself); what belongs to no checkout any more may be removed.
 """
 
 import fcntl
@@ -41,10 +42,11 @@ def database(size: SizeName, *, copy: bool | None = None) -> Iterator[EmbeddedDa
                 yield kept
             return
         private = Path(tempfile.mkdtemp(prefix="copy-", dir=home()))
-        private.chmod(0o755)
-        subprocess.run(["cp", "-a", "--reflink=auto", f"{place}/.", private], check=True)
+        _copy(place, private / "it")
+    # As root the server runs as another user, who has to get there.
+    private.chmod(0o755)
     try:
-        with _opened(_at(private)) as copied:
+        with _opened(_at(private / "it")) as copied:
             yield copied
     finally:
         shutil.rmtree(private)
@@ -60,8 +62,11 @@ def home() -> Path:
 
 def place_of(size: SizeName) -> Path:
     """Where the database of this size, these migrations and this generator is, or will be."""
-    migrations = hashlib.sha256("".join(step.name + step.sql for step in steps() if not step.repeatable).encode())
-    return home() / f"{size}-{migrations.hexdigest()[:8]}-{VERSION}"
+    return home() / f"{size}-{hashlib.sha256(_migrations().encode()).hexdigest()[:8]}-{VERSION}"
+
+
+def _migrations() -> str:
+    return "".join(f"{step.name} {step.sha256}\n" for step in steps() if not step.repeatable)
 
 
 def _at(place: Path) -> EmbeddedDatabase:
@@ -92,19 +97,43 @@ def _made(size: SizeName) -> Path:
         return place
     fresh = place.with_name(f"{place.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
-    fresh.chmod(0o755)
-    with running(_at(fresh)) as server:
+    if older := _older(size):
+        _copy(older, fresh, keep=size != "today")
+        with _opened(_at(fresh)) as server:
+            _as_superuser(server, "checkpoint")
+    else:
+        fresh.mkdir()
+        fresh.chmod(0o755)
+        _load(size, _at(fresh))
+    (fresh / "migrations").write_text(_migrations())
+    # What was written while fsync was off may still be on its way.
+    os.sync()
+    fresh.rename(place)
+    return place
+
+
+def _older(size: SizeName) -> Path | None:
+    """A kept database that has most of our migrations, and no others."""
+    ours = set(_migrations().splitlines())
+    kept = {file.parent: set(file.read_text().splitlines()) for file in home().glob(f"{size}-*-{VERSION}/migrations")}
+    return max((place for place, theirs in kept.items() if theirs <= ours), key=lambda place: len(kept[place]), default=None)
+
+
+def _copy(place: Path, to: Path, *, keep: bool = True) -> None:
+    if keep:
+        subprocess.run(["cp", "-a", "--reflink=auto", place, to], check=True)
+    else:
+        place.rename(to)
+
+
+def _load(size: SizeName, database: EmbeddedDatabase) -> None:
+    with running(database) as server:
         create_roles_and_database(server)
         with connected(server.conninfo("piwheels_owner")) as connection:
             migrate(connection)
         _as_superuser(server, "hasten_server", "reload_settings")
         load(server.conninfo("piwheels_owner"), Catalogue(SIZES[size]), quiet=size == "percent")
         _as_superuser(server, "calm_server", "reload_settings", "checkpoint")
-    # What was written while fsync was off may still be on its way.
-    os.sync()
-    fresh.rename(place)
-    return place
 
 
 def _as_superuser(server: EmbeddedDatabase, *names: str) -> None:

@@ -66,7 +66,7 @@ COPY upstream_file (project_id, filename, release_id, kind, refusal, url, sha256
 COPY build (build_id, release_id, target_id, state, reason, changed_at) FROM STDIN
 
 -- name: copy_attempt()#
-COPY attempt (attempt_id, build_id, project_id, lease_id, builder_id, memory_class, outcome, started_at, seconds, peak_memory, error_line, log_tail, toolchain, missing, recorded_at, log_size, log_stored_at) FROM STDIN
+COPY attempt (attempt_id, build_id, project_id, lease_id, builder_id, memory_class, outcome, started_at, seconds, peak_memory, error_line, toolchain, missing, recorded_at, log_size, log_stored_at) FROM STDIN
 
 -- name: copy_wheel()#
 COPY wheel (wheel_id, build_id, attempt_id, filename, sha256, size, requires_python, metadata_sha256, published_at) FROM STDIN

@@ -501,7 +501,8 @@ CREATE FUNCTION public.log_stored(its_attempt bigint, its_filename text) RETURNS
 BEGIN
     UPDATE attempt
     SET log_stored_at = CASE WHEN its_filename IS NOT NULL THEN now() END,
-        log_size = CASE WHEN its_filename IS NOT NULL THEN log_size END
+        log_size = CASE WHEN its_filename IS NOT NULL THEN log_size END,
+        log_tail = CASE WHEN its_filename IS NULL THEN log_tail END
     WHERE attempt_id = its_attempt AND log_size IS NOT NULL AND log_stored_at IS NULL;
     RETURN FOUND;
 END $$;

@@ -1,13 +1,19 @@
 """A catalogue is loaded whole: with the schema it found, rows that a fleet can go on with, and a second one refused."""
 
+import tempfile
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from bench.catalogue import databases
+from bench.catalogue.databases import database as kept_database
 from bench.catalogue.generate import Catalogue
 from bench.catalogue.load import load
 from bench.catalogue.shape import Size
+from piwheels_builder.db import migrate
 from piwheels_builder.db.embedded import EmbeddedDatabase
+from piwheels_builder.db.migrate import Step, steps
 from tests.integration.test_database_schema import dump
 from tests.support.database import rows
 
@@ -40,3 +46,20 @@ def test_a_fleet_goes_on_where_the_history_ended(database: EmbeddedDatabase) -> 
     assert rows(database, "INSERT INTO project (name) VALUES ('new') RETURNING project_id") == [(301,)]
     leaders = "FROM queue LEFT JOIN queue AS leader ON leader.build_id = queue.waits_for WHERE queue.waits_for IS NOT NULL"
     assert rows(database, f"SELECT count(*) {leaders} AND leader.build_id IS NULL") == [(0,)]
+
+
+def test_a_kept_database_is_copied_and_migrated_for_a_checkout_with_more_migrations(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory(prefix="kept-", dir="/tmp") as cache:
+        Path(cache).chmod(0o755)
+        monkeypatch.setenv("XDG_CACHE_HOME", cache)
+        with kept_database("percent", copy=False) as database:
+            rows(database, "INSERT INTO project (name) VALUES ('zebra-mark')")
+        with kept_database("percent") as database:
+            rows(database, "INSERT INTO project (name) VALUES ('zebra-copied')")
+        added = Step("9999_more.sql", "CREATE TABLE more (number integer)", repeatable=False)
+        monkeypatch.setattr(databases, "steps", lambda: [*steps(), added])
+        monkeypatch.setattr(migrate, "steps", lambda: [*steps(), added])
+        with kept_database("percent") as database:
+            assert rows(database, "SELECT count(*) FROM more") == [(0,)]
+            assert rows(database, "SELECT name FROM project WHERE name LIKE 'zebra-%'") == [("zebra-mark",)]
+        assert len(list(Path(cache).glob("*/percent-*"))) == 2

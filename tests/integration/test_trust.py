@@ -277,7 +277,9 @@ def test_an_attempt_stays_in_the_outbox_until_its_log_is_stored(fleet: Fleet) ->
     ((attempt_id, size),) = fleet.ask("SELECT attempt_id, size FROM log_awaiting", role="piwheels_publisher")
     assert size == 500
     store = "SELECT log_stored(%s, 'logs/de/demo/1.log.gz')"
+    fleet.ask("UPDATE attempt SET log_tail = 'the end'")
     assert [fleet.ask(store, attempt_id, role="piwheels_publisher") for _ in range(2)] == [[(True,)], [(False,)]]
+    assert fleet.ask("SELECT log_tail FROM attempt") == [(None,)], "a tree that has the whole log needs no row with its end"
     assert fleet.ask(*ask, role="builder_pi1") == [(build_id,)]
     assert fleet.ask("SELECT logs_waiting FROM builder_load") == [(0,)]
 
@@ -286,8 +288,9 @@ def test_a_lost_log_keeps_nobody_waiting(fleet: Fleet) -> None:
     build_id = fleet.want("demo")
     lease_id = lease_of(fleet)
     fleet.record("pi1", lease_id, build_id, Outcome.BUILD_ERROR, log_size=500)
+    fleet.ask("UPDATE attempt SET log_tail = 'the end'")
     fleet.ask("SELECT log_stored(1, NULL)", role="piwheels_publisher")
-    assert fleet.ask("SELECT log_size, log_stored_at FROM attempt") == [(None, None)]
+    assert fleet.ask("SELECT log_size, log_stored_at, log_tail FROM attempt") == [(None, None, "the end")]
     assert fleet.ask("SELECT build_id FROM settled(%s::uuid[], %s)", [str(lease_id)], [build_id], role="builder_pi1") == [
         (build_id,)
     ]

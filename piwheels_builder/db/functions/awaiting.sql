@@ -24,13 +24,14 @@ CREATE OR REPLACE VIEW log_awaiting AS
     WHERE attempt.log_size IS NOT NULL AND attempt.log_stored_at IS NULL AND is_trusted(builder, attempt.recorded_at);
 
 -- The log of an attempt is in the published tree under this name, or is gone from its builder (null): nothing waits for it any more.
--- The answer is whether anything did.
+-- The end of a log that is stored whole is given up here: of a full history it would be a third. The answer is whether anything waited.
 CREATE OR REPLACE FUNCTION log_stored(its_attempt bigint, its_filename text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
     UPDATE attempt
     SET log_stored_at = CASE WHEN its_filename IS NOT NULL THEN now() END,
-        log_size = CASE WHEN its_filename IS NOT NULL THEN log_size END
+        log_size = CASE WHEN its_filename IS NOT NULL THEN log_size END,
+        log_tail = CASE WHEN its_filename IS NULL THEN log_tail END
     WHERE attempt_id = its_attempt AND log_size IS NOT NULL AND log_stored_at IS NULL;
     RETURN FOUND;
 END $$;
