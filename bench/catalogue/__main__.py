@@ -5,10 +5,11 @@ import sys
 import time
 from contextlib import suppress
 
-from bench.catalogue.databases import database, place_of
+from bench.catalogue.databases import database, home, place_of
 from bench.catalogue.generate import Catalogue
 from bench.catalogue.load import queries
 from bench.catalogue.shape import SIZES
+from bench.catalogue.shelf import Shelf
 from bench.catalogue.upstream import LocalUpstream, serve
 from piwheels_builder.db.connect import Connection, connected
 
@@ -32,6 +33,7 @@ def _options() -> argparse.Namespace:
     serve_.add_argument("--size", choices=SIZES, default="percent")
     serve_.add_argument("--port", type=int, default=0, help="default: any free one")
     serve_.add_argument("--html", action="store_true", help="without JSON, serials and ETags")
+    serve_.add_argument("--prepared", action="store_true", help="make all pages first, and keep them: for first, 0.6 GB")
     serve_.set_defaults(run=_serve)
     change = commands.add_parser("change", help="let something happen to so many projects of a server that runs")
     change.add_argument("projects", type=int)
@@ -41,8 +43,9 @@ def _options() -> argparse.Namespace:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    catalogue = Catalogue(SIZES[options.size])
     with suppress(KeyboardInterrupt):
-        serve(Catalogue(SIZES[options.size]), options.port, html=options.html)
+        serve(catalogue, options.port, html=options.html, shelf=Shelf(catalogue, home()) if options.prepared else None)
     return 0
 
 

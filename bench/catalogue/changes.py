@@ -57,6 +57,10 @@ class LivingIndex:
         """A project as it is now; None once it was removed."""
         return self._now[number] if number in self._now else self.catalogue.project(number)
 
+    def has_changed(self, number: int) -> bool:
+        """Whether anything happened to a project yet."""
+        return number in self._now
+
     def serial_of(self, number: int) -> int | None:
         """The serial of a project's page; None once it was removed."""
         if number not in self._now:

@@ -5,7 +5,8 @@
         upstream.change(500)                 # what happened to whom
         upstream.requests()                  # {"names": 1, "pages": 500, "not modified": 0, "missing": 0}
 
-A process of its own, HTTP/1.1 on loopback, one thread: it makes each page when it is asked for it.
+A process of its own, HTTP/1.1 on loopback, one thread. It makes each page when it is asked for it, or reads prepared
+ones (shelf.py).
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from bench.catalogue.changes import LivingIndex
 from bench.catalogue.generate import Catalogue
 from bench.catalogue.names import name_of, spelling_of
 from bench.catalogue.pages import HTML_TYPE, JSON_TYPE, etag, html_page, json_page
+from bench.catalogue.shelf import Shelf
 
 _LONGEST_HEAD = 64 * 1024
 _REASONS = {200: "OK", 304: "Not Modified", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}
@@ -51,9 +53,10 @@ class LocalUpstream:
 
 
 @contextmanager
-def serving(size: str, *, html: bool = False) -> Iterator[LocalUpstream]:
-    """A server of a catalogue, for the length of a block; ``html``: without JSON, serials and ETags."""
-    command = [sys.executable, "-m", "bench.catalogue", "serve", "--size", size, *(["--html"] if html else [])]
+def serving(size: str, *, html: bool = False, prepared: bool = False) -> Iterator[LocalUpstream]:
+    """A server of a catalogue, for the length of a block; ``html``: without JSON, serials and ETags; ``prepared``: see shelf.py."""
+    options = [*(["--html"] if html else []), *(["--prepared"] if prepared else [])]
+    command = [sys.executable, "-m", "bench.catalogue", "serve", "--size", size, *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -62,9 +65,9 @@ def serving(size: str, *, html: bool = False) -> Iterator[LocalUpstream]:
             process.terminate()
 
 
-def serve(catalogue: Catalogue, port: int = 0, *, html: bool = False) -> None:
+def serve(catalogue: Catalogue, port: int = 0, *, html: bool = False, shelf: Shelf | None = None) -> None:
     """Serve on 127.0.0.1 until the process ends; says its URL once it listens. Port 0 is any free one."""
-    asyncio.run(_serve(Site(LivingIndex(catalogue), html=html), port))
+    asyncio.run(_serve(Site(LivingIndex(catalogue), html=html, shelf=shelf), port))
 
 
 async def _serve(site: "Site", port: int) -> None:
@@ -90,6 +93,7 @@ class Site:
 
     index: LivingIndex
     html: bool = False
+    shelf: Shelf | None = None
     counts: Counter[str] = field(default_factory=Counter)
     _entries: dict[int, bytes] = field(default_factory=dict)
     _names: tuple[int, bytes] | None = None
@@ -139,6 +143,8 @@ class Site:
         return self._conditional("pages", headers, etag(self.index.catalogue, number, serial), lambda: self._project_page(number))
 
     def _project_page(self, number: int) -> bytes:
+        if self.shelf and not self.html and not self.index.has_changed(number):
+            return self.shelf.page(number)
         project = self.index.project(number)
         assert project is not None
         return html_page(project) if self.html else json_page(project)

@@ -19,7 +19,7 @@ from tests.support.database import rows
 
 PERCENT = Catalogue(SIZES["percent"])
 EVERYTHING = Policy.read("all", "all", "all")
-SOME = [PERCENT.project(number).name for number in range(0, 1_136, 12)]
+SOME = [PERCENT.project(number).name for number in range(0, 1_136, 36)]
 
 
 @pytest.fixture
@@ -65,6 +65,17 @@ def test_the_page_of_names_has_serials_and_is_asked_for_conditionally(upstream: 
     assert len(again["projects"]) == 1_136 - sum(change["kind"] == REMOVAL for change in changes.values())
 
 
+def test_prepared_pages_are_those_that_would_be_made(upstream: LocalUpstream) -> None:
+    with serving("percent", prepared=True) as prepared:
+        for _ in range(2):
+            for name in (PERCENT.project(number).name for number in (0, 1, 499, 500, 1_135)):
+                pages = [requests.get(f"{each.url}{name}/", timeout=10).content for each in (upstream, prepared)]
+                assert len(set(pages)) == 1
+            removed = [change["project"] for change in prepared.change(300) if change["kind"] == REMOVAL]
+            assert [change["project"] for change in upstream.change(300) if change["kind"] == REMOVAL] == removed
+        assert requests.get(f"{prepared.url}{removed[0]}/", timeout=10).status_code == 404
+
+
 def test_an_upstream_that_speaks_html_alone() -> None:
     with serving("percent", html=True) as upstream, UpstreamIndex(upstream.url) as index:
         assert len(list(index.project_names())) == 1_136
@@ -72,7 +83,7 @@ def test_an_upstream_that_speaks_html_alone() -> None:
         assert page is not None
         assert (page.serial, page.etag) == (None, None)
         assert [file.filename for file in page.files] == [
-            file.filename for one in PERCENT.project(12).releases for file in one.files
+            file.filename for one in PERCENT.project(36).releases for file in one.files
         ]
 
 
