@@ -25,7 +25,7 @@ from piwheels_builder.db.connect import connected
 from piwheels_builder.db.embedded import EmbeddedDatabase, create_roles_and_database, running
 from piwheels_builder.db.migrate import migrate, steps
 
-SizeName = Literal["percent", "first", "today"]
+SizeName = Literal["percent", "first", "sample", "today"]
 
 
 @contextmanager
@@ -82,8 +82,6 @@ def _one_at_a_time(size: SizeName) -> Iterator[None]:
 
 @contextmanager
 def _opened(kept: EmbeddedDatabase) -> Iterator[EmbeddedDatabase]:
-    # A server that was killed leaves this behind; the lock says that none is running.
-    (kept.data_dir / "postmaster.pid").unlink(missing_ok=True)
     with running(kept):
         with connected(kept.conninfo("piwheels_owner")) as connection:
             migrate(connection)

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from bench.catalogue import databases
+from bench.catalogue.__main__ import GOAL
 from bench.catalogue.databases import database as kept_database
 from bench.catalogue.generate import Catalogue
-from bench.catalogue.load import load
-from bench.catalogue.shape import Size
+from bench.catalogue.load import load, queries
+from bench.catalogue.shape import SIZES, Size
 from piwheels_builder.db import migrate
+from piwheels_builder.db.connect import connected
 from piwheels_builder.db.embedded import EmbeddedDatabase
 from piwheels_builder.db.migrate import Step, steps
 from tests.integration.test_database_schema import dump
@@ -46,6 +48,13 @@ def test_a_fleet_goes_on_where_the_history_ended(database: EmbeddedDatabase) -> 
     assert rows(database, "INSERT INTO project (name) VALUES ('new') RETURNING project_id") == [(301,)]
     leaders = "FROM queue LEFT JOIN queue AS leader ON leader.build_id = queue.waits_for WHERE queue.waits_for IS NOT NULL"
     assert rows(database, f"SELECT count(*) {leaders} AND leader.build_id IS NULL") == [(0,)]
+
+
+def test_a_release_with_its_history_takes_no_more_than_the_goal() -> None:
+    with kept_database("percent") as database, connected(owner(database)) as connection:
+        tables = list(queries.table_bytes(connection))
+        assert {"attempt", "build", "upstream_file", "wheel"} <= {table for table, *_ in tables}
+        assert sum(sum(sizes) for _, _, *sizes in tables) / SIZES["percent"].releases < GOAL
 
 
 def test_a_kept_database_is_copied_and_migrated_for_a_checkout_with_more_migrations(monkeypatch: pytest.MonkeyPatch) -> None:
