@@ -12,6 +12,7 @@ setup(
     package_data={"piwheels_builder": ["py.typed", "*/*.sql", "db/*/*.sql", "*/*.j2"]},
     install_requires=[
         "aiosql>=13,<16",
+        "certifi",
         "installer>=1.0,<2",
         "packaging>=25",
         "psutil>=5.9",
@@ -20,6 +21,7 @@ setup(
         "PyYAML>=6,<7",
         "requests>=2.28,<3",
         "rich>=13",
+        "urllib3>=2,<3",
         "uv>=0.9",
         "wheel>=0.45",
     ],

@@ -33,6 +33,21 @@ options:
     type: str
     choices: [missing, all]
     default: missing
+  requests_per_second:
+    description: The most requests a second that are made of the upstream index; 0 is any number.
+    type: float
+    default: 50
+  seconds:
+    description:
+      - With O(projects=all), end after so many seconds, between two projects; the next sync goes on. 0 is when all is read.
+    type: float
+    default: 0
+  accept_deletions:
+    description:
+      - Believe upstream where more than 50 projects, and more than a hundredth of all, would lose all their files at once.
+        Otherwise those are held back, and RV(held_back) names them.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Reads upstream and does everything in transactions that are rolled back.
@@ -54,7 +69,25 @@ EXAMPLES = r"""
 
 RETURN = r"""
 projects:
-  description: Projects visited.
+  description: Projects visited. With O(projects=all) those are the ones whose serial had changed.
+  returned: always
+  type: int
+left:
+  description: Projects that are known to have changed, and were not visited for want of time.
+  returned: always
+  type: int
+held_back:
+  description: Projects that would lose all their files, too many to be believed without O(accept_deletions).
+  returned: always
+  type: list
+freshness:
+  description:
+    - How far the catalogue is behind upstream. C(followed_at) is when upstream had nothing that the catalogue has not,
+      C(seconds) the time since, C(behind) the projects known to differ, C(text) all of it in words. Null before the first sync.
+  returned: always
+  type: dict
+filled:
+  description: Projects that the catalogue had nothing of, and were written in bulk; they are not in RV(changed_projects).
   returned: always
   type: int
 changed_projects:
@@ -96,9 +129,12 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 try:
+    from piwheels_builder.catalogue.freshness import Freshness, freshness
     from piwheels_builder.catalogue.policy import POLICIES, Policy
-    from piwheels_builder.catalogue.sync import SyncReport, sync
+    from piwheels_builder.catalogue.sync import Ways, sync
+    from piwheels_builder.catalogue.sync_report import SyncReport
     from piwheels_builder.catalogue.upstream import UpstreamIndex
+    from piwheels_builder.db.connect import connected
     from piwheels_builder.errors import FleetError
 except ImportError:
     IMPORT_ERROR: str | None = traceback.format_exc()
@@ -112,6 +148,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "projects": {"type": "raw", "required": True},
     "releases": {"type": "str", "default": "latest"},
     "build_policy": {"type": "str", "choices": list(POLICIES), "default": "missing"},
+    "requests_per_second": {"type": "float", "default": 50},
+    "seconds": {"type": "float", "default": 0},
+    "accept_deletions": {"type": "bool", "default": False},
 }
 
 
@@ -120,37 +159,45 @@ def main() -> None:
     if IMPORT_ERROR is not None:
         module.fail_json(msg=missing_required_lib("piwheels_builder"), exception=IMPORT_ERROR)
     try:
-        report = synced(module.params, check=module.check_mode)
+        report, fresh = synced(module.params, check=module.check_mode)
     except FleetError as error:
         module.fail_json(msg=str(error))
-    result = told(report)
+    result = told(report, fresh)
     if module._diff:
         result["diff"] = difference(report)
     try:
         report.raise_failures()
     except FleetError as error:
-        if len(report.failures) == len(report.projects):
+        # Where all of upstream is followed, the one project that changed may well be one that nobody can read.
+        if len(report.failures) == report.visited and module.params["projects"] != "all":
             module.fail_json(msg=str(error), **result)
         # What was synced can be built meanwhile; the end of the run is told of the rest.
         module.warn(str(error))
     module.exit_json(**result)
 
 
-def synced(params: dict[str, Any], *, check: bool) -> SyncReport:
+def synced(params: dict[str, Any], *, check: bool) -> tuple[SyncReport, Freshness | None]:
     policy = Policy.read(params["build_policy"], params["projects"], params["releases"])
-    with UpstreamIndex(params["upstream"]) as upstream:
-        return sync(params["database"], upstream, policy, check=check)
+    ways = Ways(check, params["accept_deletions"], params["seconds"] or None)
+    with UpstreamIndex(params["upstream"], per_second=params["requests_per_second"] or None) as upstream:
+        report = sync(params["database"], upstream, policy, ways=ways)
+    with connected(params["database"]) as connection:
+        return report, freshness(connection)
 
 
-def told(report: SyncReport) -> dict[str, Any]:
+def told(report: SyncReport, fresh: Freshness | None) -> dict[str, Any]:
     return {
         "changed": bool(report),
-        "projects": len(report.projects),
+        "projects": report.visited,
+        "left": report.left,
+        "held_back": list(report.held_back),
+        "freshness": fresh and {**fresh.told(), "text": str(fresh)},
+        "filled": report.filled.projects,
         "changed_projects": list(report.changed),
         "gone": list(report.gone),
         "releases": report.releases,
         "files": report.files,
-        "builds_wanted": len(report.wanted),
+        "builds_wanted": len(report.wanted) + report.filled.wanted,
         "builds_skipped": len(report.skipped),
         "failures": [{"project": project, "error": str(error)} for project, error in report.failures.items()],
     }

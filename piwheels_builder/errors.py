@@ -23,6 +23,12 @@ class UpstreamError(FleetError):
         self.temporary = temporary
 
 
+class StaleCatalogue(FleetError):
+    """The catalogue is further behind the upstream index than it may be."""
+
+    exit_code = 69
+
+
 class UnknownProject(FleetError):
     """The upstream index has no such project, release or file."""
 

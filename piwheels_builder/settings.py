@@ -33,6 +33,8 @@ class FleetSettings:
     projects: tuple[str, ...] | str = ()
     #: How many of the newest releases of each project are wanted: a number, or "all".
     releases: int | str = 1
+    #: The most requests a second that a sync makes of the upstream index; 0: any number.
+    upstream_requests_per_second: float = 50
 
     def conninfo(self, role: str) -> str:
         """The connection string of a role. Raises BadInput where fleet.yml has none."""

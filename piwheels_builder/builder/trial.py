@@ -32,7 +32,7 @@ from piwheels_builder.states import Outcome
 from piwheels_builder.targets import GLIBC, Target
 
 if TYPE_CHECKING:
-    from piwheels_builder.catalogue.pages import OfferedFile
+    from piwheels_builder.catalogue.offered import OfferedFile
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ _WORDS = (
 def add_commands(commands: "Subparsers") -> None:
     """Register this room's commands."""
     _add_sync(commands)
+    _add_freshness(commands)
     _add_explain(commands)
     for name, brief, description in _WORDS:
         _add_word(commands.add_parser(name, help=brief, description=description))
@@ -48,7 +49,23 @@ def _add_sync(commands: "Subparsers") -> None:
     )
     command.add_argument("projects", metavar="PROJECT", nargs="*", help="default: all that fleet.yml lists")
     command.add_argument("--check", action="store_true", help="say what would change and change nothing")
+    command.add_argument(
+        "--accept-deletions", action="store_true", help="believe upstream that so many projects lost everything at once"
+    )
+    command.add_argument("--seconds", type=float, metavar="N", help="where all of upstream is followed: stop after so long")
     command.set_defaults(run="piwheels_builder.catalogue.commands:run_sync")
+
+
+def _add_freshness(commands: "Subparsers") -> None:
+    command = commands.add_parser(
+        "freshness",
+        help="say how far the catalogue is behind upstream",
+        description="Say as of when the catalogue has everything that upstream has, how many projects are known to differ, and "
+        "which cannot be read. Ends with an error where that is too long ago, for whatever raises alarms.",
+    )
+    command.add_argument("--alarm-after", type=float, metavar="MINUTES", default=60, help="too long ago (default: 60)")
+    command.add_argument("--json", action="store_true", help="print an object")
+    command.set_defaults(run="piwheels_builder.catalogue.commands:run_freshness")
 
 
 def _add_explain(commands: "Subparsers") -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.resources import files
@@ -11,15 +12,20 @@ import aiosql
 
 from piwheels_builder.catalogue.explain import Explanation, explain
 from piwheels_builder.catalogue.facts import known_project, wanted_targets
+from piwheels_builder.catalogue.filling import Filling
+from piwheels_builder.catalogue.freshness import freshness
 from piwheels_builder.catalogue.policy import Choice, Policy
-from piwheels_builder.catalogue.sync import ProjectReport, SyncReport, sync
+from piwheels_builder.catalogue.sync import Ways, sync
+from piwheels_builder.catalogue.sync_report import ProjectReport, SyncReport
 from piwheels_builder.catalogue.upstream import UpstreamIndex
 from piwheels_builder.catalogue.wanting import QueueChange, apply_needs
 from piwheels_builder.db.connect import Connection, connected
-from piwheels_builder.errors import BadInput
+from piwheels_builder.errors import BadInput, StaleCatalogue
 from piwheels_builder.queue.progress import printable
 from piwheels_builder.settings import load_fleet
 
+#: Between two lines that say how far a fill is.
+_SHOW_SECONDS = 5
 _queries = aiosql.from_path(Path(str(files(__package__))) / "commands.sql", "psycopg2")
 
 
@@ -34,12 +40,43 @@ class _Word:
 def run_sync(options: argparse.Namespace) -> int:
     settings = load_fleet()
     projects = [_whole(Choice.parse(project)) for project in options.projects] or None
-    with UpstreamIndex(settings.upstream) as upstream:
-        report = sync(
-            settings.conninfo("dispatcher"), upstream, Policy.of(settings), projects, check=options.check, told=_print_project
-        )
+    shown = _Shown()
+    ways = Ways(options.check, options.accept_deletions, options.seconds, _print_project, shown.show)
+    with UpstreamIndex(settings.upstream, per_second=settings.upstream_requests_per_second or None) as upstream:
+        report = sync(settings.conninfo("dispatcher"), upstream, Policy.of(settings), projects, ways)
     _print_summary(report, check=options.check)
     report.raise_failures()
+    return 0
+
+
+class _Shown:
+    """How far a fill is, in a line every few seconds."""
+
+    def __init__(self) -> None:
+        self._at = 0.0
+
+    def show(self, filling: Filling) -> None:
+        if time.monotonic() - self._at >= _SHOW_SECONDS and filling.seconds_left is not None:
+            self._at = time.monotonic()
+            minutes = filling.seconds_left / 60
+            print(f"{filling.done} of {filling.projects} projects, {filling.done / filling.seconds:.0f}/s, {minutes:.0f} min left")
+
+
+def run_freshness(options: argparse.Namespace) -> int:
+    settings = load_fleet()
+    with connected(settings.conninfo("reader")) as connection:
+        found = freshness(connection)
+    if options.json:
+        print(json.dumps(found and found.told(), indent=1))
+    else:
+        print(found or "no sync yet")
+        for each in found.examples if found else ():
+            print(f"  {each.project}: {printable(each.error)} (since {each.since:%Y-%m-%d %H:%M})")
+    if found is None or found.is_stale(options.alarm_after):
+        raise StaleCatalogue(
+            f"the catalogue is more than {options.alarm_after:g} minutes behind upstream: look at the last run of build.yml, or "
+            "sync by hand to see why: `piwheels-builder sync`"
+        )
     return 0
 
 
@@ -133,11 +170,12 @@ def _print_queue(changes: tuple[QueueChange, ...]) -> None:
 
 
 def _print_summary(report: SyncReport, *, check: bool) -> None:
-    synced = f"{len(report.projects) - len(report.failures)} of {len(report.projects)} projects"
+    synced = f"{report.visited - len(report.failures)} of {report.visited + report.left} projects"
     if not report:
         print(f"{synced}: nothing changed")
         return
     print(
-        f"{synced}, {len(report.changed)} changed: {report.releases} releases, {report.files} files; "
-        f"{len(report.wanted)} builds wanted, {len(report.skipped)} skipped" + (" (check: nothing kept)" if check else "")
+        f"{synced}, {len(report.changed) + report.filled.projects} changed: {report.releases} releases, {report.files} files; "
+        f"{len(report.wanted) + report.filled.wanted} builds wanted, {len(report.skipped)} skipped"
+        + (" (check: nothing kept)" if check else "")
     )

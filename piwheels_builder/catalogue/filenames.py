@@ -11,7 +11,7 @@ from enum import StrEnum
 from functools import lru_cache
 from math import prod
 
-from packaging.tags import Tag
+from packaging.tags import Tag, parse_tag
 from packaging.utils import NormalizedName, canonicalize_name, canonicalize_version, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
@@ -41,6 +41,12 @@ _REFUSED_SUFFIXES = {
     ".tlz": "an archive kind that builders do not unpack",
     ".tar": "an archive kind that builders do not unpack",
 }
+#: What nearly every wheel is called: no build tag, a version of plain numbers, few tags.
+_PLAIN_WHEEL = re.compile(
+    r"(?P<name>[A-Za-z0-9]+(?:_[A-Za-z0-9]+)*)-(?P<version>[0-9]{1,9}(?:\.[0-9]{1,9}){0,5}(?:(?:a|b|rc|\.post|\.dev)[0-9]{1,9})?)-"
+    r"(?P<tags>[a-z0-9_]{1,20}(?:\.[a-z0-9_]{1,20}){0,3}-[a-z0-9_]{1,30}-[a-z0-9_]{1,40}(?:\.[a-z0-9_]{1,40}){0,3})\.whl",
+    re.ASCII,
+)
 _UNEXPECTED = re.compile(r"[^A-Za-z0-9._+!-]")
 _DUMB = re.compile(r"[.-](aix|cygwin|darwin|freebsd|linux|macosx|mingw|solaris|sunos|win)[-._A-Za-z0-9]*", re.IGNORECASE)
 
@@ -64,7 +70,7 @@ class ClassifiedName:
     @property
     def canonical_version(self) -> str | None:
         """As release.version spells it: PEP 440, trailing zeros stripped."""
-        return None if self.version is None else canonicalize_version(self.version)
+        return None if self.version is None else canonical(self.version)
 
 
 class _RefusedName(ValueError):
@@ -85,7 +91,26 @@ def classify(project: str, filename: str) -> ClassifiedName:
 @lru_cache(maxsize=4096)
 def wheel_tags(filename: str) -> frozenset[Tag]:
     """The tags of a name that ``classify`` called a wheel. Remembered: each is asked once for every target."""
-    return parse_wheel_filename(filename)[3]
+    plain = _PLAIN_WHEEL.fullmatch(filename)
+    return known_tags(plain["tags"]) if plain else parse_wheel_filename(filename)[3]
+
+
+@lru_cache(maxsize=4096)
+def known_tags(tags: str) -> frozenset[Tag]:
+    """The tags of a wheel's name, of which the world has a few hundred."""
+    return parse_tag(tags)
+
+
+@lru_cache(maxsize=65536)
+def read_version(text: str) -> Version:
+    """A version by PEP 440. Raises InvalidVersion. Remembered: every file of a release is called by it."""
+    return Version(text)
+
+
+@lru_cache(maxsize=65536)
+def canonical(version: Version) -> str:
+    """As release.version spells it: trailing zeros stripped."""
+    return canonicalize_version(version)
 
 
 def is_pure(tags: Iterable[Tag]) -> bool:
@@ -104,6 +129,9 @@ def _check_characters(filename: str) -> None:
 
 
 def _wheel_version(project: NormalizedName, filename: str) -> Version:
+    plain = _PLAIN_WHEEL.fullmatch(filename)
+    if plain and plain["name"].lower().replace("_", "-") == project:
+        return read_version(plain["version"])
     tag_sets = filename.removesuffix(".whl").split("-")[-3:]
     if prod(len(tags.split(".")) for tags in tag_sets) > MOST_TAGS:
         raise _RefusedName(f"claims more than {MOST_TAGS} tags")
@@ -122,7 +150,7 @@ def _sdist_version(project: NormalizedName, filename: str) -> Version:
         raise _RefusedName(_why_no_sdist(filename))
     version = _text_after(project, filename.removesuffix(suffix))
     try:
-        return Version(version)
+        return read_version(version)
     except InvalidVersion as error:
         if _DUMB.search(version):
             raise _RefusedName("a dumb binary distribution of one platform") from error
@@ -139,11 +167,16 @@ def _why_no_sdist(filename: str) -> str:
 
 def _text_after(project: NormalizedName, stem: str) -> str:
     """What follows the project's name and a dash, whichever way the name is spelled."""
-    name = "[-_.]+".join(map(re.escape, project.split("-")))
-    found = re.fullmatch(f"(?:{name})-(.*)", stem, re.IGNORECASE | re.DOTALL)
+    found = _stem_of(project).fullmatch(stem)
     if found is None:
         raise _RefusedName(f"does not begin with {project} and a dash")
     return found[1]
+
+
+@lru_cache(maxsize=256)
+def _stem_of(project: NormalizedName) -> re.Pattern[str]:
+    name = "[-_.]+".join(map(re.escape, project.split("-")))
+    return re.compile(f"(?:{name})-(.*)", re.IGNORECASE | re.DOTALL)
 
 
 def _seeming_version(project: NormalizedName, filename: str) -> Version | None:
@@ -159,6 +192,6 @@ def _seeming_version(project: NormalizedName, filename: str) -> Version | None:
 def is_version(text: str) -> bool:
     """Whether this is a version by PEP 440."""
     try:
-        return bool(Version(text))
+        return bool(read_version(text))
     except InvalidVersion:
         return False

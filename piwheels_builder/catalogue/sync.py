@@ -1,154 +1,79 @@
 """Sync: what upstream offers of the chosen projects into the catalogue, and what is wanted of it into the queue.
 
-Pages are fetched by several threads, since that is waiting, and written by one. Each project is a transaction
-of its own, so that a failing one stops no other and a killed sync loses nothing that was finished.
+A fleet that lists its projects visits each. One that follows all of upstream asks for the page of all names and visits those whose
+serial there is another than the catalogue's; what the catalogue has nothing of is filled in bulk.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
-from packaging.utils import InvalidName, NormalizedName, canonicalize_name
+from packaging.utils import canonicalize_name
 
-from piwheels_builder.catalogue.facts import KnownProject, WantedTarget, known_project, wanted_targets
-from piwheels_builder.catalogue.needs import impossible
-from piwheels_builder.catalogue.pages import Page
+from piwheels_builder.catalogue.facts import wanted_targets
+from piwheels_builder.catalogue.filling import WORTHWHILE, Fill, Filling, Order
+from piwheels_builder.catalogue.freshness import queries as freshness_queries
 from piwheels_builder.catalogue.policy import Policy
-from piwheels_builder.catalogue.take_over import Change, mark_gone, queries, take_over
-from piwheels_builder.catalogue.upstream import CONNECTIONS, UpstreamIndex
-from piwheels_builder.catalogue.wanting import QueueChange, apply_needs
-from piwheels_builder.db.connect import Connection, connected, translated_errors
-from piwheels_builder.errors import BadInput, DatabaseAway, FleetError, UnknownProject, UpstreamError
+from piwheels_builder.catalogue.survey import Survey, survey
+from piwheels_builder.catalogue.sync_report import Filled, ProjectReport, SyncReport
+from piwheels_builder.catalogue.take_over import queries
+from piwheels_builder.catalogue.upstream import UpstreamIndex
+from piwheels_builder.catalogue.visiting import Visits, Work
+from piwheels_builder.db.connect import Connection, connected
+from piwheels_builder.errors import BadInput
 
-#: Projects fetched before they are written; bounds the pages held in memory.
-_CHUNK = 32
-
-
-@dataclass(frozen=True)
-class ProjectReport:
-    """What became of one project: an error, or what changed."""
-
-    project: str
-    change: Change = field(default_factory=Change)
-    queue: tuple[QueueChange, ...] = ()
-    gone: bool = False
-    error: FleetError | None = None
+#: Seconds between two notes of how far a round is.
+_NOTE_SECONDS = 10
 
 
 @dataclass(frozen=True)
-class SyncReport:
-    """What became of all projects visited. Truth value: whether anything changed in the database."""
+class Ways:
+    """How to sync. ``check`` does everything and keeps nothing. ``accept_deletions``: lose whatever upstream lost.
 
-    projects: tuple[ProjectReport, ...] = field(default=())
+    ``seconds`` ends a round over all of upstream between two projects; the next one goes on. ``told`` is called after each project
+    of which there is something to tell, ``filling`` while many are filled.
+    """
 
-    @property
-    def changed(self) -> tuple[str, ...]:
-        """Projects of which upstream says something new."""
-        return tuple(report.project for report in self.projects if report.change)
-
-    @property
-    def gone(self) -> tuple[str, ...]:
-        return tuple(report.project for report in self.projects if report.gone)
-
-    @property
-    def releases(self) -> int:
-        return sum(report.change.releases for report in self.projects)
-
-    @property
-    def files(self) -> int:
-        return sum(report.change.files + report.change.removed for report in self.projects)
-
-    @property
-    def wanted(self) -> tuple[QueueChange, ...]:
-        return tuple(change for report in self.projects for change in report.queue if change.reason is None)
-
-    @property
-    def skipped(self) -> tuple[QueueChange, ...]:
-        return tuple(change for report in self.projects for change in report.queue if change.reason is not None)
-
-    @property
-    def failures(self) -> Mapping[str, FleetError]:
-        return {report.project: report.error for report in self.projects if report.error is not None}
-
-    def __bool__(self) -> bool:
-        return any(report.change or report.queue for report in self.projects)
-
-    def raise_failures(self) -> None:
-        """Raise one error that names every project that failed: UnknownProject where all are that, else UpstreamError."""
-        failures = self.failures
-        if not failures:
-            return
-        lines = "".join(f"\n  {project}: {error}" for project, error in failures.items())
-        message = f"{len(failures)} of {len(self.projects)} projects failed; all others are synced:{lines}"
-        if all(isinstance(error, UnknownProject) for error in failures.values()):
-            raise UnknownProject(message)
-        raise UpstreamError(message, temporary=any(getattr(error, "temporary", False) for error in failures.values()))
+    check: bool = False
+    accept_deletions: bool = False
+    seconds: float | None = None
+    told: Callable[[ProjectReport], None] = field(default=lambda _: None)
+    filling: Callable[[Filling], None] = field(default=lambda _: None)
 
 
 def sync(
-    conninfo: str,
-    upstream: UpstreamIndex,
-    policy: Policy,
-    projects: Iterable[str] | None = None,
-    *,
-    check: bool = False,
-    told: Callable[[ProjectReport], None] | None = None,
+    conninfo: str, upstream: UpstreamIndex, policy: Policy, projects: Iterable[str] | None = None, ways: Ways | None = None
 ) -> SyncReport:
-    """Sync ``projects`` (None: every project the policy lists, forces or still has in the queue) as the dispatcher role.
+    """Sync ``projects`` as the dispatcher role. None: a round over all of upstream, or over every project that the policy lists,
+    forces or still has in the queue; only a round says how far behind upstream the catalogue is.
 
-    ``check`` does everything and keeps nothing. ``told`` is called after each project. Raises DatabaseAway, DatabaseRefused,
-    BadInput where no target is wanted, UpstreamError for an unreadable list of all projects; other failures are in the report.
+    Raises DatabaseAway, DatabaseRefused, BadInput where no target is wanted, UpstreamError for an unreadable list of all projects;
+    other failures are in the report.
     """
+    ways = ways or Ways()
     with connected(conninfo) as connection:
         targets = wanted_targets(connection)
         if not targets:
             raise BadInput(
                 "the database knows no target to build for: `ansible-playbook provision.yml` makes them, of fleet_pythons"
             )
-        names = _unique(_chosen(connection, upstream, policy) if projects is None else projects)
-        connection.rollback()
-        reports = []
-        for report in _visit(connection, upstream, names, _Work(policy, targets, check)):
-            if told:
-                told(report)
+        deadline = time.monotonic() + ways.seconds if ways.seconds and projects is None and policy.choices is None else None
+        work = Work(policy, targets, ways.check, ways.accept_deletions, deadline)
+        if projects is not None:
+            return _visit(Visits(connection, upstream, work, 0), projects, ways.told)
+        if policy.choices is None:
+            return _Round(conninfo, connection, upstream, work, ways).run()
+        return _listed(connection, upstream, work, ways)
+
+
+def _visit(visits: Visits, names: Iterable[str], told: Callable[[ProjectReport], None]) -> SyncReport:
+    visits.connection.rollback()
+    reports = []
+    for report in visits.of(_unique(names)):
+        if report:
+            told(report)
             reports.append(report)
-    return SyncReport(tuple(reports))
-
-
-@dataclass(frozen=True)
-class _KnownPage:
-    """Which page of a project the database has; all None and False where it has none."""
-
-    serial: int | None = None
-    etag: str | None = None
-    exists: bool = False
-
-
-@dataclass(frozen=True)
-class _Gone:
-    """Upstream no longer has a project that it once had."""
-
-
-#: A page with something new on it, None where the database has it already, or that there is none any more.
-_Fetched = Page | None | _Gone
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What is the same for every project."""
-
-    policy: Policy
-    targets: tuple[WantedTarget, ...]
-    check: bool
-
-
-def _chosen(connection: Connection, upstream: UpstreamIndex, policy: Policy) -> Iterator[str]:
-    forced = [name for (name,) in queries.forced_projects(connection)]
-    queued = [name for (name,) in queries.projects_in_queue(connection)]
-    yield from upstream.project_names() if policy.choices is None else policy.projects()
-    yield from forced
-    yield from queued
+    return SyncReport(tuple(reports), visits.visited, held_back=tuple(visits.held_back))
 
 
 def _unique(names: Iterable[str]) -> Iterator[str]:
@@ -161,74 +86,136 @@ def _unique(names: Iterable[str]) -> Iterator[str]:
             yield normalized
 
 
-def _visit(connection: Connection, upstream: UpstreamIndex, names: Iterator[str], work: _Work) -> Iterator[ProjectReport]:
-    pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="fetch")
-    try:
-        while chunk := list(islice(names, _CHUNK)):
-            known = {name: _KnownPage(serial, etag, True) for name, serial, etag in queries.known_pages(connection, names=chunk)}
-            # No transaction stays open while we wait for upstream.
-            connection.rollback()
-            fetches = [(name, pool.submit(_fetch, upstream, name, known.get(name, _KnownPage()))) for name in chunk]
-            for name, fetch in fetches:
-                yield _visit_one(connection, name, fetch, work)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _fetch(upstream: UpstreamIndex, name: str, known: _KnownPage) -> _Fetched:
-    try:
-        return upstream.page(canonicalize_name(name, validate=True), etag=known.etag, serial=known.serial)
-    except InvalidName as error:
-        raise UpstreamError(f"{name!a} cannot be a project's name", temporary=False) from error
-    except UnknownProject:
-        if known.exists:
-            return _Gone()
-        raise
-
-
-def _visit_one(connection: Connection, name: str, fetch: "Future[_Fetched]", work: _Work) -> ProjectReport:
-    try:
-        fetched = fetch.result()
-        with translated_errors():
-            report = _write(connection, NormalizedName(name), fetched, work)
-            if work.check:
-                connection.rollback()
-            else:
-                connection.commit()
-    except DatabaseAway:
-        raise
-    except FleetError as error:
-        connection.rollback()
-        return ProjectReport(name, error=error)
+def _listed(connection: Connection, upstream: UpstreamIndex, work: Work, ways: Ways) -> SyncReport:
+    """A round over what the operator lists."""
+    forced = [name for (name,) in queries.forced_projects(connection)]
+    queued = [name for (name,) in queries.projects_in_queue(connection)]
+    asked_at = freshness_queries.clock(connection)
+    report = _visit(Visits(connection, upstream, work, 0), [*work.policy.projects(), *forced, *queued], ways.told)
+    if not work.check:
+        behind = sum(getattr(error, "temporary", False) for error in report.failures.values()) + len(report.held_back)
+        freshness_queries.note_round(
+            connection,
+            url=upstream.url,
+            whole=False,
+            listing_etag=None,
+            asked_at=asked_at,
+            behind=behind,
+            held_back=len(report.held_back),
+            projects=report.visited,
+        )
+        connection.commit()
     return report
 
 
-def _write(connection: Connection, name: NormalizedName, fetched: _Fetched, work: _Work) -> ProjectReport:
-    change = _change(connection, name, fetched)
-    # Needs are looked at even where the page is the old one: policy, targets or the operator's word may have changed.
-    project = known_project(connection, name)
-    queue = apply_needs(connection, project, work.targets, work.policy) if project else ()
-    error = _unfulfillable(project, work) if project else None
-    return ProjectReport(name, change, queue, gone=isinstance(fetched, _Gone), error=error)
+class _Round:
+    """A round over all of upstream."""
 
+    def __init__(self, conninfo: str, connection: Connection, upstream: UpstreamIndex, work: Work, ways: Ways) -> None:
+        self._conninfo = conninfo
+        self._connection = connection
+        self._upstream = upstream
+        self._work = work
+        self._ways = ways
+        self._noted = 0.0
 
-def _unfulfillable(project: KnownProject, work: _Work) -> FleetError | None:
-    """A version that the list names and nobody can build is a mistake to be told of; everything else of the project is synced."""
-    wishes = [_unfulfilled(project, version, work.targets) for version in work.policy.versions(project.name)]
-    complaints = [wish for wish in wishes if wish is not None]
-    return UnknownProject("; ".join(complaints)) if complaints else None
+    def run(self) -> SyncReport:
+        self._asked_at = freshness_queries.clock(self._connection)
+        before = freshness_queries.upstream_state(self._connection)
+        self._projects = before[7] if before else 0
+        found = self._survey(before)
+        losing = () if self._work.believes(len(found.missing), found.known) else tuple(found.missing)
+        new = found.new if len(found.new) >= WORTHWHILE and not self._work.check else []
+        one_by_one = [*found.changed, *(() if new else found.new), *(() if losing else found.missing)]
+        self._to_do = len(new) + len(one_by_one)
+        self._note(found, losing, done=0)
+        filled, left, unseen = self._fill(found, losing, new)
+        report = self._visit_all(found, losing, [*left, *one_by_one])
+        report = SyncReport(
+            report.projects,
+            visited=report.visited + filled.projects,
+            filled=filled,
+            left=unseen + len(left) + len(one_by_one) - report.visited,
+            held_back=(*losing, *report.held_back),
+        )
+        self._end(found, report)
+        return report
 
+    def _survey(self, before: Sequence[object] | None) -> Survey:
+        """What differs. The page of all names need not be sent again where it is the one whose changes were all followed."""
+        etag = None
+        if before and before[0] == self._upstream.url and before[1] and before[5] == 0:
+            etag = str(before[2]) if before[2] else None
+        with self._upstream.listing(etag) as listing:
+            self._etag = listing.etag if listing else etag
+            found = survey(self._connection, listing.projects if listing else None)
+        self._projects = found.listed or self._projects
+        self._connection.rollback()
+        return found
 
-def _unfulfilled(project: KnownProject, version: str, targets: tuple[WantedTarget, ...]) -> str | None:
-    release = next((release for release in project.releases if release.version == version), None)
-    if release is None:
-        newest = ", ".join(release.spelling for release in project.releases[:5]) or "none"
-        return f"there is no {project.name}=={version} upstream; its newest releases: {newest}"
-    objections = [impossible(release, target.target) for target in targets]
-    return None if None in objections else f"{project.name}=={release.spelling} cannot be built: {objections[0]}"
+    def _fill(self, found: Survey, losing: Sequence[str], new: Sequence[str]) -> tuple[Filled, list[str], int]:
+        if not new:
+            return Filled(), [], 0
+        policy, upstream = self._work.policy, self._upstream
+        order = Order(self._conninfo, upstream.secret_url, upstream.per_second, policy.build, policy.newest)
 
+        def told(filling: Filling) -> None:
+            self._note(found, losing, done=filling.done)
+            self._ways.filling(filling)
 
-def _change(connection: Connection, name: NormalizedName, fetched: _Fetched) -> Change:
-    if isinstance(fetched, _Gone):
-        return mark_gone(connection, name)
-    return take_over(connection, fetched) if fetched else Change()
+        fill = Fill(order, new, told, lambda: self._work.is_over)
+        fill.run()
+        return fill.filled, fill.left, fill.unseen
+
+    def _visit_all(self, found: Survey, losing: Sequence[str], names: Sequence[str]) -> SyncReport:
+        visits = Visits(self._connection, self._upstream, self._work, found.known)
+        before = self._to_do - len(names)
+
+        def told(report: ProjectReport) -> None:
+            self._learn(found, report)
+            self._note(found, losing, done=before + visits.visited)
+            self._ways.told(report)
+
+        return _visit(visits, names, told)
+
+    def _learn(self, found: Survey, report: ProjectReport) -> None:
+        """Remember what cannot be followed, so that not every round asks for it."""
+        if report.error is not None and not self._work.check:
+            freshness_queries.note_unfollowed(
+                self._connection,
+                name=report.project,
+                serial=found.serials.get(report.project),
+                error=str(report.error),
+                temporary=bool(getattr(report.error, "temporary", False)),
+            )
+            self._connection.commit()
+
+    def _note(self, found: Survey, losing: Sequence[str], *, done: int) -> None:
+        if self._work.check or time.monotonic() - self._noted < _NOTE_SECONDS:
+            return
+        self._noted = time.monotonic()
+        # One more than is left: it is over when it is over.
+        self._write_state(self._to_do - done + found.behind + len(losing) + 1, len(losing))
+
+    def _end(self, found: Survey, report: SyncReport) -> None:
+        if self._work.check:
+            return
+        failed = report.failures
+        followed = [name for name in [*found.forgotten, *found.serials] if name not in failed]
+        freshness_queries.note_followed(self._connection, names=followed)
+        temporary = sum(getattr(error, "temporary", False) for error in failed.values())
+        behind = report.left + found.behind + temporary + len(report.held_back)
+        self._write_state(behind, len(report.held_back))
+
+    def _write_state(self, behind: int, held_back: int) -> None:
+        freshness_queries.note_round(
+            self._connection,
+            url=self._upstream.url,
+            whole=True,
+            listing_etag=self._etag,
+            asked_at=self._asked_at,
+            behind=behind,
+            held_back=held_back,
+            projects=self._projects,
+        )
+        self._connection.commit()

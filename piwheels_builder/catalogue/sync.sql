@@ -2,6 +2,16 @@
 -- What is known of these projects' pages, to ask only for changes.
 SELECT name, serial, etag FROM project WHERE name = ANY (:names);
 
+-- name: known_serials()
+-- Every project that upstream had, with the serial that the rows say; half a second for 736,344.
+SELECT name, serial FROM project WHERE status <> 'gone';
+
+-- name: projects_with_something(names)
+-- Those of these projects that still have files and are not gone.
+SELECT name FROM project
+WHERE name = ANY (:names::text[]) AND status <> 'gone' AND EXISTS (SELECT FROM upstream_file WHERE project_id = project.project_id)
+ORDER BY name;
+
 -- name: forced_projects()
 -- Projects the operator wants whatever the policy lists.
 SELECT DISTINCT project FROM operator_instruction WHERE instruction = 'force' ORDER BY project;

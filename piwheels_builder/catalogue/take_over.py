@@ -1,19 +1,19 @@
 """Take over an upstream project page into the database: what is new, changed or gone, and not a row more."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiosql
-from packaging.utils import NormalizedName, canonicalize_version
+from packaging.utils import NormalizedName
 from packaging.version import Version
 from psycopg2.extras import Json
 
-from piwheels_builder.catalogue.filenames import ClassifiedName, FileKind, classify, is_version
-from piwheels_builder.catalogue.pages import OfferedFile, Page
+from piwheels_builder.catalogue.filenames import ClassifiedName, FileKind, canonical, classify, is_version, read_version
+from piwheels_builder.catalogue.offered import OfferedFile, Page
 from piwheels_builder.db.connect import Connection
 
 ClassifiedFile = tuple[OfferedFile, ClassifiedName]
@@ -37,8 +37,8 @@ def take_over(connection: Connection, page: Page) -> Change:
     """Make the catalogue say what the page says, in the caller's transaction, holding the project's row until its end."""
     queries.add_project(connection, name=page.project)
     project_id = queries.lock_project(connection, name=page.project)
-    names = [(file, _classified(page.project, file)) for file in page.files]
-    releases = _ranked(page, names, dict(queries.known_releases(connection, project_id=project_id)))
+    names = [(file, classified(page.project, file)) for file in page.files]
+    releases = ranked(page, names, dict(queries.known_releases(connection, project_id=project_id)))
     change = Change(
         releases=queries.write_releases(connection, project_id=project_id, releases=Json(releases)),
         files=queries.write_files(connection, project_id=project_id, files=Json([_row(file, name) for file, name in names])),
@@ -63,26 +63,27 @@ def mark_gone(connection: Connection, project: NormalizedName) -> Change:
     return change
 
 
-def _classified(project: NormalizedName, file: OfferedFile) -> ClassifiedName:
+def classified(project: NormalizedName, file: OfferedFile) -> ClassifiedName:
+    """What a file of a page is; one that no builder could fetch is refused."""
     name = classify(project, file.filename)
     if name.kind is not FileKind.REFUSED and urlsplit(file.url).scheme not in ("http", "https"):
         return ClassifiedName(FileKind.REFUSED, name.version, "its URL is neither http nor https")
     return name
 
 
-def _ranked(page: Page, names: Collection[ClassifiedFile], known: Mapping[str, str]) -> list[dict[str, Any]]:
+def ranked(page: Page, names: Collection[ClassifiedFile], known: Mapping[str, str]) -> list[dict[str, Any]]:
     """Rows of release, newest first as pip would choose: what has usable files, then final before pre-releases, then by version.
 
     ``known`` has the spelling of each release in the database; those that upstream has dropped keep it, behind all others.
     """
     usable = [(file, name.version) for file, name in names if name.kind is not FileKind.REFUSED and name.version]
-    spelled = {canonicalize_version(version): str(version) for _, version in usable}
-    spelled |= {canonicalize_version(spelling): spelling for spelling in page.versions if is_version(spelling)}
-    installable = {canonicalize_version(version) for file, version in usable if not file.yanked}
+    spelled = {canonical(version): str(version) for _, version in usable}
+    spelled |= {canonical(read_version(spelling)): spelling for spelling in page.versions if is_version(spelling)}
+    installable = {canonical(version) for file, version in usable if not file.yanked}
 
-    def rank(canonical: str) -> tuple[bool, bool, bool, Version]:
-        version = Version(canonical)
-        return canonical in installable, canonical in spelled, not version.is_prerelease, version
+    def rank(spelling: str) -> tuple[bool, bool, bool, Version]:
+        version = read_version(spelling)
+        return spelling in installable, spelling in spelled, not version.is_prerelease, version
 
     everything = {**known, **spelled}
     ordered = sorted(everything, key=rank, reverse=True)
@@ -92,5 +93,5 @@ def _ranked(page: Page, names: Collection[ClassifiedFile], known: Mapping[str, s
 
 
 def _row(file: OfferedFile, name: ClassifiedName) -> dict[str, Any]:
-    said = {**asdict(file), "kind": name.kind, "version": name.canonical_version, "refusal": name.refusal}
+    said = {**file._asdict(), "kind": name.kind, "version": name.canonical_version, "refusal": name.refusal}
     return {**said, "upload_time": file.upload_time and file.upload_time.isoformat()}

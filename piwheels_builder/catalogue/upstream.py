@@ -6,21 +6,23 @@ saying whether another try later makes sense. Several threads may use one client
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
-from http.cookiejar import DefaultCookiePolicy
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib.metadata import version
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
-import requests
+import urllib3.exceptions
 from packaging.utils import NormalizedName
-from pypi_simple import ACCEPT_HTML_PREFERRED, ACCEPT_JSON_PREFERRED, UnsupportedRepoVersionError, parse_links_stream
-from requests.adapters import HTTPAdapter
+from pypi_simple import ACCEPT_JSON_PREFERRED, UnsupportedRepoVersionError, parse_links_stream
 from urllib3 import BaseHTTPResponse
-from urllib3.util.retry import Retry
+from urllib3.util import Timeout
 
-from piwheels_builder.catalogue.pages import JSON_TYPE, Page, decode_names, decode_page, without_credentials
+from piwheels_builder.catalogue.json_page import without_credentials
+from piwheels_builder.catalogue.listing import Listed, listed_projects
+from piwheels_builder.catalogue.offered import Page
+from piwheels_builder.catalogue.pages import JSON_TYPE, decode_page
 from piwheels_builder.catalogue.pip_index import configured_index
-from piwheels_builder.certificates import trusted_bundle
+from piwheels_builder.catalogue.transport import TRIES, TRY_AGAIN, Pace, authorization, client, retries
 from piwheels_builder.errors import BadInput, UnknownProject, UpstreamError
 
 #: Largest body accepted, decompressed; the largest page of the public index today has about a tenth of it.
@@ -28,102 +30,115 @@ MOST_BYTES = 256 * 2**20
 #: Connecting, then each silence in the answer, in seconds; and the whole answer.
 TIMEOUTS = (10, 30)
 WHOLE_ANSWER_SECONDS = 300
-TRIES = 5
 #: Pages fetched at once. More gains little: decoding and writing them keeps a core busy.
 CONNECTIONS = 8
-#: However long an upstream asks us to wait (Retry-After), it gets no more than this between two tries.
-LONGEST_WAIT_SECONDS = 60
-_TRY_AGAIN = (429, 500, 502, 503, 504)
+_OK, _NOT_MODIFIED = 200, 304
 _GONE = (404, 410)
 _CHUNK = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The page of all names: its projects as they arrive, and the ETag by which it is known again."""
+
+    projects: Iterator[Listed]
+    etag: str | None = None
 
 
 class UpstreamIndex:
     """``url`` is the index (the part before a project's name), None the one pip is configured with here. Raises BadInput.
 
-    ``backoff_seconds`` is the first of the growing pauses between tries.
+    ``backoff_seconds`` is the first of the growing pauses between tries, ``per_second`` the most requests made (None: any number).
     """
 
-    def __init__(self, url: str | None = None, *, backoff_seconds: float = 0.5) -> None:
+    def __init__(self, url: str | None = None, *, backoff_seconds: float = 0.5, per_second: float | None = None) -> None:
         parts = _http_url(url or configured_index())
         self.url = without_credentials(parts.geturl()).rstrip("/") + "/"
-        self._session = requests.Session()
-        self._session.verify = trusted_bundle() or True
-        self._session.headers["User-Agent"] = f"piwheels-builder/{version('piwheels-builder')}"
-        if parts.username:
-            self._session.auth = (unquote(parts.username), unquote(parts.password or ""))
-        # Threads share the session, which is safe as long as nothing in it changes.
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = HTTPAdapter(pool_maxsize=CONNECTIONS, max_retries=_retries(backoff_seconds))
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
+        #: With a password, where it was given with one: to be told to no one but another client.
+        self.secret_url = parts.geturl()
+        self.per_second = per_second
+        self._headers = {
+            "User-Agent": f"piwheels-builder/{version('piwheels-builder')}",
+            "Accept": ACCEPT_JSON_PREFERRED,
+            "Accept-Encoding": "gzip, deflate",
+            **authorization(parts, self.url),
+        }
+        self._client = client(self.url, CONNECTIONS, retries(backoff_seconds))
+        self._pace = Pace(per_second)
 
     def __enter__(self) -> "UpstreamIndex":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._session.close()
+        self._client.clear()
 
     def page(self, project: NormalizedName, *, etag: str | None = None, serial: int | None = None) -> Page | None:
         """A project's page; None where it still has this ETag or serial. Raises UnknownProject, UpstreamError."""
         url = f"{self.url}{project}/"
-        headers = {"Accept": ACCEPT_JSON_PREFERRED, **({"If-None-Match": etag} if etag else {})}
-        answer, body = self._read(url, headers)
-        if answer.status_code == requests.codes.not_modified:
+        answer, body = self._read(url, {"If-None-Match": etag} if etag else {})
+        if answer.status == _NOT_MODIFIED:
             return None
         # Relative links are relative to where redirects led.
-        page = decode_page(project, body, answer.headers.get("Content-Type", ""), answer.url, serial)
+        page = decode_page(project, body, answer.headers.get("Content-Type", ""), _whence(answer, url), serial)
         return page and replace(page, etag=answer.headers.get("ETag"))
 
-    def project_names(self) -> Iterator[str]:
-        """The names of all projects as upstream spells them. Raises UpstreamError, also after the first names.
-
-        HTML is parsed as it arrives, in a few MB. Where upstream speaks only JSON the whole list is held: 312 MB for 736,344 names.
+    @contextmanager
+    def listing(self, etag: str | None = None) -> Iterator[Listing | None]:
+        """The page of all names, for the length of a block; None where it still has this ETag. Raises UpstreamError, also after the
+        first names; UnknownProject where the index has no such page.
         """
-        with self._get(self.url, {"Accept": ACCEPT_HTML_PREFERRED}) as answer:
-            if answer.headers.get("Content-Type", "").partition(";")[0] == JSON_TYPE:
-                yield from decode_names(b"".join(_bounded(answer)), self.url)
+        answer = self._get(self.url, {"If-None-Match": etag} if etag else {})
+        try:
+            if answer.status == _NOT_MODIFIED:
+                yield None
             else:
-                yield from _linked_names(answer)
+                yield Listing(_listed(answer, self.url), answer.headers.get("ETag"))
+        finally:
+            answer.close()
 
-    def _read(self, url: str, headers: dict[str, str]) -> tuple[requests.Response, bytes]:
+    def _read(self, url: str, headers: dict[str, str]) -> tuple[BaseHTTPResponse, bytes]:
         """An answer and its whole body. urllib3 tries again only until the headers are here; after that we do."""
         for tries_left in reversed(range(TRIES)):
-            with self._get(url, headers) as answer:
-                try:
-                    return answer, b"".join(_bounded(answer))
-                except _BrokenOff:
-                    if not tries_left:
-                        raise
+            answer = self._get(url, headers)
+            try:
+                body = b"".join(_bounded(answer, url))
+            except UpstreamError as error:
+                answer.close()
+                if not tries_left or not isinstance(error, _BrokenOff):
+                    raise
+            else:
+                answer.release_conn()
+                return answer, body
         raise AssertionError("the last try returns or raises")
 
-    def _get(self, url: str, headers: dict[str, str]) -> requests.Response:
+    def _get(self, url: str, headers: dict[str, str]) -> BaseHTTPResponse:
+        self._pace.wait()
         try:
-            answer = self._session.get(url, headers=headers, timeout=TIMEOUTS, stream=True)
-        except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL, requests.TooManyRedirects) as error:
-            raise UpstreamError(f"{url} redirects to where no index can be: {error}", temporary=False) from error
-        except requests.RequestException as error:
+            within = Timeout(connect=TIMEOUTS[0], read=TIMEOUTS[1])
+            answer = self._client.request("GET", url, headers={**self._headers, **headers}, timeout=within, preload_content=False)
+        except urllib3.exceptions.HTTPError as error:
+            if _leads_nowhere(error):
+                raise UpstreamError(f"{url} redirects to where no index can be: {error}", temporary=False) from error
             raise UpstreamError(f"{url} cannot be fetched after {TRIES} tries: {error}") from error
-        if answer.status_code not in (requests.codes.ok, requests.codes.not_modified):
-            answer.close()
-            raise _refusal(url, answer.status_code)
+        if answer.status not in (_OK, _NOT_MODIFIED):
+            answer.drain_conn()
+            answer.release_conn()
+            raise _refusal(url, answer.status)
         return answer
+
+
+def _leads_nowhere(error: urllib3.exceptions.HTTPError) -> bool:
+    reason = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) else error
+    return isinstance(reason, urllib3.exceptions.LocationValueError) or "redirects" in str(reason)
+
+
+def _whence(answer: BaseHTTPResponse, url: str) -> str:
+    # After redirects urllib3 knows the last one's place, which may be relative to ours.
+    return urljoin(url, answer.geturl() or url)
 
 
 class _BrokenOff(UpstreamError):
     """The connection broke in the middle of a body."""
-
-
-class _BoundedRetry(Retry):
-    """Waits as long as upstream asks, but not longer than LONGEST_WAIT_SECONDS."""
-
-    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
-        asked = super().get_retry_after(response)
-        return None if asked is None else min(asked, LONGEST_WAIT_SECONDS)
-
-
-def _retries(backoff_seconds: float) -> Retry:
-    return _BoundedRetry(total=TRIES - 1, status_forcelist=_TRY_AGAIN, backoff_factor=backoff_seconds, raise_on_status=False)
 
 
 def _http_url(url: str) -> SplitResult:
@@ -137,32 +152,35 @@ def _http_url(url: str) -> SplitResult:
     return parts
 
 
-def _bounded(answer: requests.Response) -> Iterator[bytes]:
+def _bounded(answer: BaseHTTPResponse, url: str) -> Iterator[bytes]:
     """The body in pieces. Raises UpstreamError when it is too large, too slow or breaks off."""
     size, deadline = 0, time.monotonic() + WHOLE_ANSWER_SECONDS
     try:
-        for piece in answer.iter_content(_CHUNK):
+        for piece in answer.stream(_CHUNK):
             size += len(piece)
             if size > MOST_BYTES:
-                raise UpstreamError(f"{answer.url} answers with more than {MOST_BYTES} bytes", temporary=False)
+                raise UpstreamError(f"{url} answers with more than {MOST_BYTES} bytes", temporary=False)
             if time.monotonic() > deadline:
-                raise UpstreamError(f"{answer.url} took more than {WHOLE_ANSWER_SECONDS} seconds to answer")
+                raise UpstreamError(f"{url} took more than {WHOLE_ANSWER_SECONDS} seconds to answer")
             yield piece
-    except requests.RequestException as error:
-        raise _BrokenOff(f"{answer.url} breaks off: {error}") from error
+    except urllib3.exceptions.HTTPError as error:
+        raise _BrokenOff(f"{url} breaks off: {error}") from error
 
 
-def _linked_names(answer: requests.Response) -> Iterator[str]:
+def _listed(answer: BaseHTTPResponse, url: str) -> Iterator[Listed]:
     try:
-        for link in parse_links_stream(_bounded(answer), http_charset="utf-8"):
-            yield link.text
-    except (ValueError, UnsupportedRepoVersionError) as error:
-        raise UpstreamError(f"{answer.url} is not the list of all projects: {error}", temporary=False) from error
+        if answer.headers.get("Content-Type", "").partition(";")[0].strip() == JSON_TYPE:
+            yield from listed_projects(_bounded(answer, url))
+        else:
+            for link in parse_links_stream(_bounded(answer, url), http_charset="utf-8"):
+                yield Listed(link.text)
+    except (ValueError, RecursionError, UnsupportedRepoVersionError) as error:
+        raise UpstreamError(f"{url} is not the list of all projects: {error}", temporary=False) from error
 
 
 def _refusal(url: str, status: int) -> UpstreamError | UnknownProject:
     if status in _GONE:
         return UnknownProject(f"the upstream index has no such project: {url} answers {status}")
-    if status in _TRY_AGAIN:
+    if status in TRY_AGAIN:
         return UpstreamError(f"{url} answers {status} after {TRIES} tries: try again later")
     return UpstreamError(f"{url} answers {status}: is `upstream` a simple index, and may this host read it?", temporary=False)

@@ -14,6 +14,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public TO piwheels_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO piwheels_dispatcher;
 GRANT INSERT, UPDATE ON project, release TO piwheels_dispatcher;
 GRANT INSERT, UPDATE, DELETE ON upstream_file, operator_instruction, opt_out TO piwheels_dispatcher;
+GRANT INSERT, UPDATE, DELETE ON upstream_state, unfollowed_project TO piwheels_dispatcher;
 GRANT EXECUTE ON FUNCTION want_build, skip_build, requeue_build, lease_batch, release_lease, reclaim_leases, wake_orphans,
     page_changed, requeue_failures, trip_breaker, pause_dispatch, resume_dispatch TO piwheels_dispatcher;
 -- What asks, and changes nothing, runs with the caller's own rights.

@@ -1586,6 +1586,15 @@ ALTER TABLE public.target ALTER COLUMN target_id ADD GENERATED ALWAYS AS IDENTIT
     NO MAXVALUE
     CACHE 1
 );
+CREATE TABLE public.unfollowed_project (
+    name text NOT NULL,
+    serial bigint,
+    error text NOT NULL,
+    temporary boolean NOT NULL,
+    since timestamp with time zone DEFAULT now() NOT NULL,
+    tries integer DEFAULT 1 NOT NULL,
+    try_again_at timestamp with time zone NOT NULL
+);
 CREATE TABLE public.upstream_file (
     project_id integer NOT NULL,
     filename text NOT NULL,
@@ -1605,6 +1614,18 @@ CREATE TABLE public.upstream_file (
     CONSTRAINT refused_file_has_a_reason CHECK (((kind = 'refused'::public.file_kind) = (refusal IS NOT NULL))),
     CONSTRAINT sha256_is_hex CHECK ((sha256 ~ '^[0-9a-f]{64}$'::text)),
     CONSTRAINT usable_file_has_a_release CHECK (((kind = 'refused'::public.file_kind) OR (release_id IS NOT NULL)))
+);
+CREATE TABLE public.upstream_state (
+    only_row boolean DEFAULT true NOT NULL,
+    url text NOT NULL,
+    whole boolean NOT NULL,
+    listing_etag text,
+    asked_at timestamp with time zone NOT NULL,
+    followed_at timestamp with time zone,
+    behind integer NOT NULL,
+    held_back integer DEFAULT 0 NOT NULL,
+    projects integer NOT NULL,
+    CONSTRAINT upstream_state_has_one_row CHECK (only_row)
 );
 CREATE VIEW public.wheel_awaiting AS
  SELECT wheel.wheel_id,
@@ -1688,8 +1709,12 @@ ALTER TABLE ONLY public.target
     ADD CONSTRAINT target_is_unique UNIQUE (python, architecture, os_release);
 ALTER TABLE ONLY public.target
     ADD CONSTRAINT target_pkey PRIMARY KEY (target_id);
+ALTER TABLE ONLY public.unfollowed_project
+    ADD CONSTRAINT unfollowed_project_pkey PRIMARY KEY (name);
 ALTER TABLE ONLY public.upstream_file
     ADD CONSTRAINT upstream_file_is_unique PRIMARY KEY (project_id, filename);
+ALTER TABLE ONLY public.upstream_state
+    ADD CONSTRAINT upstream_state_pkey PRIMARY KEY (only_row);
 ALTER TABLE ONLY public.wheel
     ADD CONSTRAINT wheel_attempt_id_key UNIQUE (attempt_id);
 ALTER TABLE ONLY public.wheel
@@ -1931,9 +1956,15 @@ GRANT SELECT ON TABLE public.schema_step TO piwheels_publisher;
 GRANT SELECT ON TABLE public.target TO piwheels_reader;
 GRANT SELECT ON TABLE public.target TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.target TO piwheels_publisher;
+GRANT SELECT ON TABLE public.unfollowed_project TO piwheels_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.unfollowed_project TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.unfollowed_project TO piwheels_publisher;
 GRANT SELECT ON TABLE public.upstream_file TO piwheels_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.upstream_file TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.upstream_file TO piwheels_publisher;
+GRANT SELECT ON TABLE public.upstream_state TO piwheels_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.upstream_state TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.upstream_state TO piwheels_publisher;
 GRANT SELECT ON TABLE public.wheel_awaiting TO piwheels_reader;
 GRANT SELECT ON TABLE public.wheel_awaiting TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.wheel_awaiting TO piwheels_publisher;

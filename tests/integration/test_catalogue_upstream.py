@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import pytest
 from packaging.utils import canonicalize_name
 
+from piwheels_builder.catalogue import transport
 from piwheels_builder.catalogue import upstream as client
+from piwheels_builder.catalogue.transport import TRIES
 from piwheels_builder.catalogue.upstream import UpstreamIndex
 from piwheels_builder.errors import BadInput, UnknownProject, UpstreamError
 from tests.support.upstream import HTML, JSON, Upstream, serve_upstream
@@ -73,7 +75,7 @@ def test_what_stays_is_a_temporary_error(upstream: Upstream, index: UpstreamInde
     with pytest.raises(UpstreamError, match=words) as raised:
         index.page(DEMO)
     assert raised.value.temporary
-    assert len(upstream.requests) == client.TRIES
+    assert len(upstream.requests) == TRIES
 
 
 @pytest.mark.parametrize(
@@ -117,7 +119,7 @@ def test_a_redirect_is_followed_and_links_are_relative_to_where_it_led(upstream:
 
 
 def test_no_wait_is_longer_than_the_limit(upstream: Upstream, index: UpstreamIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "LONGEST_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(transport, "LONGEST_WAIT_SECONDS", 0.2)
     upstream.fail(PAGE, status=429, headers={"Retry-After": "3600"})
     began = time.monotonic()
     assert filenames(index) == ["demo-1.0.tar.gz"]
@@ -178,21 +180,61 @@ def test_an_html_index(upstream: Upstream, index: UpstreamIndex) -> None:
     assert (page.files[0].size, page.serial) == (None, None)
 
 
+def names(index: UpstreamIndex) -> list[str]:
+    with index.listing() as listing:
+        assert listing is not None
+        return [project.name for project in listing.projects]
+
+
+def test_the_list_of_all_projects_is_asked_for_once(upstream: Upstream, index: UpstreamIndex) -> None:
+    upstream.etags = True
+    with index.listing() as listing:
+        assert listing is not None
+        assert list(listing.projects) == [("demo", 1)]
+        etag = listing.etag
+    with index.listing(etag) as unchanged:
+        assert unchanged is None
+    upstream.add_sdist("demo", "2.0")
+    with index.listing(etag) as changed:
+        assert changed is not None
+        assert list(changed.projects) == [("demo", 2)]
+
+
+def test_no_faster_than_asked_to(upstream: Upstream) -> None:
+    began = time.monotonic()
+    with UpstreamIndex(upstream.url, per_second=20) as index:
+        for _ in range(5):
+            index.page(DEMO)
+    assert time.monotonic() - began >= 4 / 20
+
+
 @pytest.mark.parametrize("html", [False, True])
 def test_the_names_of_all_projects(upstream: Upstream, index: UpstreamIndex, html: bool) -> None:
     upstream.add_project("another")
     upstream.html = html
-    assert list(index.project_names()) == ["another", "demo"]
+    assert names(index) == ["another", "demo"]
 
 
-@pytest.mark.parametrize(("content_type", "body"), [(JSON, b"garbage"), (JSON, b'{"projects": [1]}'), (HTML, b"\x80<a href=1>x")])
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (JSON, b"garbage"),
+        (JSON, b"{}"),
+        (JSON, b'{"projects": [1]}'),
+        (JSON, b'{"projects": [{"name": "a"}, {"name": "b"'),
+        (JSON, b'{"projects": [{"name": "a"}]'),
+        (JSON, b'{"meta": {"api-version": "2.0"}, "projects": []}'),
+        (JSON, b'{"projects": ' + b"[" * 100_000),
+        (HTML, b"\x80<a href=1>x"),
+    ],
+)
 def test_a_list_of_projects_that_is_none(upstream: Upstream, index: UpstreamIndex, content_type: str, body: bytes) -> None:
     upstream.fail("/simple/", body=body, content_type=content_type)
     if content_type == HTML:
-        assert list(index.project_names()) == ["x"]
+        assert names(index) == ["x"]
     else:
         with pytest.raises(UpstreamError, match="list of all projects"):
-            list(index.project_names())
+            names(index)
 
 
 def test_credentials_are_sent_and_never_shown(upstream: Upstream, caplog: pytest.LogCaptureFixture) -> None:

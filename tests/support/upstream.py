@@ -130,10 +130,14 @@ class Upstream:
         if path in self._contents:
             return self._contents[path], "application/octet-stream"
         if path == "/simple/":
-            names = [{"name": name} for name in sorted(self.projects)]
-            return self._page({"projects": names}, [f'<a href="{name["name"]}/">{name["name"]}</a>' for name in names])
+            names = [self._listed(name) for name in sorted(self.projects)]
+            serial = sum(page["serial"] for page in self.projects.values())
+            return self._page({"projects": names}, [f'<a href="{name["name"]}/">{name["name"]}</a>' for name in names], serial)
         page = self.projects.get(path.removeprefix("/simple/").rstrip("/"))
         return None if page is None else self._project_page(page)
+
+    def _listed(self, name: str) -> dict[str, Any]:
+        return {"_last-serial": self.projects[name]["serial"], "name": name} if self.serials else {"name": name}
 
     def _project_page(self, page: Mapping[str, Any]) -> tuple[bytes, str]:
         fields = {key: value for key, value in page.items() if key != "serial"}
