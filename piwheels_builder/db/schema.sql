@@ -494,6 +494,12 @@ BEGIN
     ) AS sdist
     ORDER BY line.place;
 END $$;
+CREATE FUNCTION public.listings_written(seen_changes bigint, its_names integer) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    UPDATE listing SET written = seen_changes, written_at = now(), names = its_names WHERE written <= seen_changes
+$$;
 CREATE FUNCTION public.log_stored(its_attempt bigint, its_filename text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -537,6 +543,19 @@ CREATE FUNCTION public.lose_wheels_of(its_builder integer, since timestamp with 
         RETURNING wheel.build_id
     )
     SELECT coalesce(array_agg(build_id), '{}') FROM lost
+$$;
+CREATE FUNCTION public.make_pages_due(names text[]) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    INSERT INTO page_due (project_id)
+    SELECT DISTINCT release.project_id
+    FROM wheel JOIN build USING (build_id) JOIN release USING (release_id)
+    WHERE wheel.published_at IS NOT NULL
+    UNION
+    SELECT project_id FROM project WHERE name = ANY (names)
+    ORDER BY project_id
+    ON CONFLICT DO NOTHING
 $$;
 CREATE FUNCTION public.may_be_wheel_of(its_build bigint, filename text) RETURNS boolean
     LANGUAGE sql STABLE STRICT
@@ -677,11 +696,23 @@ CREATE FUNCTION public.page_changed(its_project integer) RETURNS void
     INSERT INTO page_due (project_id) VALUES (its_project)
     ON CONFLICT (project_id) DO UPDATE SET changes = page_due.changes + 1
 $$;
-CREATE FUNCTION public.page_written(its_project integer, seen_changes bigint) RETURNS void
+CREATE FUNCTION public.pages_come_or_go(projects integer[]) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
-    DELETE FROM page_due WHERE project_id = its_project AND changes = seen_changes
+    INSERT INTO page_due (project_id, comes_or_goes) SELECT unnest(projects), true ORDER BY 1
+    ON CONFLICT (project_id) DO UPDATE SET comes_or_goes = true
+$$;
+CREATE FUNCTION public.pages_written(projects integer[], seen_changes bigint[]) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    WITH booked AS (
+        DELETE FROM page_due USING unnest(projects, seen_changes) AS seen (project_id, changes)
+        WHERE page_due.project_id = seen.project_id AND page_due.changes = seen.changes
+        RETURNING comes_or_goes
+    )
+    UPDATE listing SET changes = changes + 1 WHERE EXISTS (SELECT FROM booked WHERE comes_or_goes)
 $$;
 CREATE FUNCTION public.pause_dispatch(its_name text, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1266,6 +1297,12 @@ BEGIN
         WHERE builder_target.target_id = target.target_id AND standing <> 'retired');
     RETURN FOUND;
 END $$;
+CREATE FUNCTION public.wheels_moved(wheels bigint[]) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    UPDATE wheel SET moved_at = now() WHERE wheel_id = ANY (wheels) AND published_at IS NOT NULL AND moved_at IS NULL
+$$;
 CREATE FUNCTION public.withdraw_twin() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -1406,6 +1443,7 @@ CREATE TABLE public.wheel (
     refused_reason text,
     lost_at timestamp with time zone,
     twin_of bigint,
+    moved_at timestamp with time zone,
     CONSTRAINT only_published_wheels_are_withdrawn CHECK (((withdrawn_at IS NULL) OR (published_at IS NOT NULL))),
     CONSTRAINT only_twins_have_no_attempt CHECK (((attempt_id IS NULL) = (twin_of IS NOT NULL))),
     CONSTRAINT twins_are_published CHECK (((twin_of IS NULL) OR (published_at IS NOT NULL))),
@@ -1483,6 +1521,14 @@ CREATE TABLE public.lease (
     leased_at timestamp with time zone DEFAULT now() NOT NULL,
     builds bigint[]
 );
+CREATE TABLE public.listing (
+    only_one boolean DEFAULT true NOT NULL,
+    changes bigint DEFAULT 1 NOT NULL,
+    written bigint DEFAULT 0 NOT NULL,
+    written_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    names integer DEFAULT 0 NOT NULL,
+    CONSTRAINT listing_is_one_row CHECK (only_one)
+);
 CREATE TABLE public.project (
     project_id integer NOT NULL,
     name text NOT NULL,
@@ -1539,7 +1585,8 @@ CREATE TABLE public.outcome_meaning (
 );
 CREATE TABLE public.page_due (
     project_id integer NOT NULL,
-    changes bigint DEFAULT 1 NOT NULL
+    changes bigint DEFAULT 1 NOT NULL,
+    comes_or_goes boolean DEFAULT false NOT NULL
 );
 ALTER TABLE public.project ALTER COLUMN project_id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.project_project_id_seq
@@ -1679,6 +1726,8 @@ ALTER TABLE ONLY public.incident
     ADD CONSTRAINT incident_pkey PRIMARY KEY (incident_id);
 ALTER TABLE ONLY public.lease
     ADD CONSTRAINT lease_pkey PRIMARY KEY (lease_id);
+ALTER TABLE ONLY public.listing
+    ADD CONSTRAINT listing_pkey PRIMARY KEY (only_one);
 ALTER TABLE ONLY public.memory_limit
     ADD CONSTRAINT memory_limit_pkey PRIMARY KEY (memory_class);
 ALTER TABLE ONLY public.operator_instruction
@@ -1819,11 +1868,15 @@ GRANT ALL ON FUNCTION public.is_trusted(public.builder, recorded timestamp with 
 REVOKE ALL ON FUNCTION public.largest_class(of_target smallint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.listings_written(seen_changes bigint, its_names integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.listings_written(seen_changes bigint, its_names integer) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.log_stored(its_attempt bigint, its_filename text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.log_stored(its_attempt bigint, its_filename text) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.lose_wheel(its_wheel bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.lose_wheel(its_wheel bigint) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.lose_wheels_of(its_builder integer, since timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.make_pages_due(names text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.make_pages_due(names text[]) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.may_be_wheel_of(its_build bigint, filename text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.mind_silent_hosted_pis(prefix text, silence interval, most integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.moved(average real, weight real, event boolean, counts boolean) FROM PUBLIC;
@@ -1833,8 +1886,10 @@ REVOKE ALL ON FUNCTION public.note_health(its_builder integer, its_priority smal
 REVOKE ALL ON FUNCTION public.note_incident(its_builder integer, deed text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.page_changed(its_project integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.page_changed(its_project integer) TO piwheels_dispatcher;
-REVOKE ALL ON FUNCTION public.page_written(its_project integer, seen_changes bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.page_written(its_project integer, seen_changes bigint) TO piwheels_publisher;
+REVOKE ALL ON FUNCTION public.pages_come_or_go(projects integer[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.pages_come_or_go(projects integer[]) TO piwheels_publisher;
+REVOKE ALL ON FUNCTION public.pages_written(projects integer[], seen_changes bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.pages_written(projects integer[], seen_changes bigint[]) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.pause_dispatch(its_name text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.pause_dispatch(its_name text, why text) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.plan_hosted_pis(prefix text, wanted integer, its_specification jsonb, account jsonb, listed_at timestamp with time zone, builders text[]) FROM PUBLIC;
@@ -1884,6 +1939,8 @@ REVOKE ALL ON FUNCTION public.wake_siblings(leader bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.want_build(its_release bigint, its_target smallint, its_priority integer, guess_seconds real, leader bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.want_build(its_release bigint, its_target smallint, its_priority integer, guess_seconds real, leader bigint) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.want_targets() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.wheels_moved(wheels bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.wheels_moved(wheels bigint[]) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.withdraw_twin() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.withdraw_wheel(its_wheel bigint, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.withdraw_wheel(its_wheel bigint, why text) TO piwheels_publisher;
@@ -1923,6 +1980,9 @@ GRANT SELECT ON TABLE public.incident TO piwheels_publisher;
 GRANT SELECT ON TABLE public.lease TO piwheels_reader;
 GRANT SELECT ON TABLE public.lease TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.lease TO piwheels_publisher;
+GRANT SELECT ON TABLE public.listing TO piwheels_reader;
+GRANT SELECT ON TABLE public.listing TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.listing TO piwheels_publisher;
 GRANT SELECT ON TABLE public.project TO piwheels_reader;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.project TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.project TO piwheels_publisher;

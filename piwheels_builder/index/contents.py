@@ -1,11 +1,12 @@
 """What stands on a project's pages: upstream's files, and those of our wheels that belong there."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiosql
 from packaging.tags import Tag
@@ -14,11 +15,12 @@ from packaging.version import Version
 from piwheels_builder.catalogue.filenames import is_pure, wheel_tags
 from piwheels_builder.catalogue.serving import serving_wheel
 from piwheels_builder.db.connect import Connection
-from piwheels_builder.index.layout import SimpleRoot
+from piwheels_builder.index.layout import SimpleRoot, wheel_url
 from piwheels_builder.index.pages import QUARANTINED, PageFile, ProjectPage
 from piwheels_builder.targets import GLIBC, Target
 
 _queries = aiosql.from_path(Path(__file__).with_name("contents.sql"), "psycopg2")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,9 @@ class OwnWheel:
 
 @dataclass(frozen=True)
 class ProjectContents:
-    """One project as the database has it at one moment. ``changes`` is what page_written() wants to hear, None if none is due."""
+    """One project as the database has it at one moment. ``changes`` is what pages_written wants to hear, None if none is due."""
 
+    project_id: int
     name: str
     status: str
     status_reason: str | None
@@ -90,15 +93,23 @@ class ProjectContents:
     own: tuple[OwnWheel, ...]
 
 
-def read_contents(connection: Connection, project_id: int) -> ProjectContents:
-    """Read one project in a transaction of its own. Its lock must be held, so that no older page follows a newer one."""
+def read_contents(connection: Connection, project_ids: Sequence[int]) -> list[ProjectContents]:
+    """Read projects in a transaction of its own. Their locks must be held, so that no older page follows a newer one."""
     connection.rollback()
     _queries.see_one_moment(connection)
-    name, status, reason, changes = _queries.project_on_page(connection, project_id=project_id)
-    upstream = tuple(_upstream_file(row) for row in _queries.upstream_files_on_page(connection, project_id=project_id))
-    own = tuple(OwnWheel(*row) for row in _queries.own_wheels_on_page(connection, project_id=project_id))
+    ids = list(project_ids)
+    projects: list[tuple[int, str, str, str | None, int | None]] = list(_queries.projects_on_pages(connection, project_ids=ids))
+    upstream = _by_project(_queries.upstream_files_on_pages(connection, project_ids=ids), _upstream_file)
+    own = _by_project(_queries.own_wheels_on_pages(connection, project_ids=ids), _own_wheel)
     connection.rollback()
-    return ProjectContents(name, status, reason, changes, upstream, own)
+    return [ProjectContents(*said, tuple(upstream[said[0]]), tuple(own[said[0]])) for said in projects]
+
+
+def _by_project(rows: Iterable[tuple[Any, ...]], made: Callable[..., Item]) -> Mapping[int, list[Item]]:
+    found: defaultdict[int, list[Item]] = defaultdict(list)
+    for project_id, *fields in rows:
+        found[project_id].append(made(*fields))
+    return found
 
 
 def read_targets(connection: Connection) -> dict[int, Target]:
@@ -124,7 +135,7 @@ def project_page(contents: ProjectContents, root: SimpleRoot, wanted: Sequence[T
     if not own and not private and not (quarantined and contents.own):
         return None
     upstream = () if private else contents.upstream
-    files = [*(file.file for file in upstream), *(_page_file(wheel, contents, root, rules) for wheel in own)]
+    files = [*(file.file for file in upstream), *(_page_file(wheel, contents, rules) for wheel in own)]
     spellings = {*(file.spelling for file in upstream), *(wheel.spelling for wheel in own)} - {None}
     return ProjectPage(
         name=contents.name,
@@ -160,9 +171,11 @@ def _upstream_serves(contents: ProjectContents, wheel: OwnWheel, targets: Sequen
 
 
 def _belongs(wheel: OwnWheel, root: SimpleRoot, wanted: Collection[Target]) -> bool:
-    """A root of an OS release lists what serves a target there; the other what runs on every OS release that is wanted."""
-    if root.os_release is not None:
-        return wheel.built_on == root.os_release or any(t.os_release == root.os_release for t in wheel.served(wanted))
+    """The root of all lists what runs on every OS release that is wanted; that of one, besides, what serves a target there."""
+    if root.os_release is not None and (
+        wheel.built_on == root.os_release or any(t.os_release == root.os_release for t in wheel.served(wanted))
+    ):
+        return True
     return all(_runs_on(os_release, wheel.tags, wheel.glibc_floor, wheel.built_on) for os_release in {t.os_release for t in wanted})
 
 
@@ -181,11 +194,11 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(".")))
 
 
-def _page_file(wheel: OwnWheel, contents: ProjectContents, root: SimpleRoot, rules: PageRules) -> PageFile:
+def _page_file(wheel: OwnWheel, contents: ProjectContents, rules: PageRules) -> PageFile:
     yank = None if contents.name in rules.private_projects else _yank_of_release(contents, wheel.release_id)
     return PageFile(
         filename=wheel.filename,
-        url=root.wheel_url(contents.name, wheel.filename),
+        url=wheel_url(contents.name, wheel.filename),
         sha256=wheel.sha256,
         size=wheel.size,
         requires_python=wheel.requires_python,
@@ -204,6 +217,9 @@ def _yank_of_release(contents: ProjectContents, release_id: int) -> str | None:
     return next((file.yanked_reason for file in files if file.yanked_reason), "")
 
 
-def _upstream_file(row: tuple[Any, ...]) -> UpstreamFile:
-    filename, release_id, spelling, kind, *said = row
+def _upstream_file(filename: str, release_id: int | None, spelling: str | None, kind: str, *said: Any) -> UpstreamFile:
     return UpstreamFile(release_id, spelling, kind, PageFile(filename, *said))
+
+
+def _own_wheel(*fields: Any) -> OwnWheel:
+    return OwnWheel(*fields)

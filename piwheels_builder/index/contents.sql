@@ -2,28 +2,29 @@
 -- What this transaction reads is the database at one moment.
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 
--- name: project_on_page(project_id)^
--- The project itself, and which change of it this moment holds (null when its page is not due).
-SELECT project.name, project.status, project.status_reason, page_due.changes
+-- name: projects_on_pages(project_ids)
+-- The projects themselves, and which change of each this moment holds (null where its page is not due).
+SELECT project_id, project.name, project.status, project.status_reason, page_due.changes
 FROM project LEFT JOIN page_due USING (project_id)
-WHERE project.project_id = :project_id;
+WHERE project_id = ANY (:project_ids)
+ORDER BY project_id;
 
--- name: upstream_files_on_page(project_id)
--- What upstream offers of a project.
-SELECT filename, upstream_file.release_id, release.spelling, kind::text, url, sha256, size, requires_python, yanked, yanked_reason,
-       upload_time, metadata_sha256, provenance
+-- name: upstream_files_on_pages(project_ids)
+-- What upstream offers of these projects.
+SELECT upstream_file.project_id, filename, upstream_file.release_id, release.spelling, kind::text, url, sha256, size, requires_python,
+       yanked, yanked_reason, upload_time, metadata_sha256, provenance
 FROM upstream_file LEFT JOIN release USING (release_id)
-WHERE upstream_file.project_id = :project_id;
+WHERE upstream_file.project_id = ANY (:project_ids);
 
--- name: own_wheels_on_page(project_id)
+-- name: own_wheels_on_pages(project_ids)
 -- The wheels of ours that are served, and the OS release each was built on.
-SELECT wheel.filename, release.release_id, release.spelling, wheel.sha256, wheel.size, wheel.requires_python, wheel.metadata_sha256,
-       wheel.glibc_floor, wheel.published_at, target.os_release, wheel.twin_of IS NOT NULL AS is_twin
+SELECT release.project_id, wheel.filename, release.release_id, release.spelling, wheel.sha256, wheel.size, wheel.requires_python,
+       wheel.metadata_sha256, wheel.glibc_floor, wheel.published_at, target.os_release, wheel.twin_of IS NOT NULL AS is_twin
 FROM release
 JOIN build USING (release_id)
 JOIN target USING (target_id)
 JOIN wheel USING (build_id)
-WHERE release.project_id = :project_id AND wheel.published_at IS NOT NULL AND wheel.withdrawn_at IS NULL;
+WHERE release.project_id = ANY (:project_ids) AND wheel.published_at IS NOT NULL AND wheel.withdrawn_at IS NULL;
 
 -- name: targets()
 -- Every target of the fleet.

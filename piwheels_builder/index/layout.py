@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
@@ -10,6 +11,8 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from piwheels_builder.errors import BadInput
 from piwheels_builder.targets import GLIBC
 
+#: The kinds of pages: simple API in HTML (PEP 503) and JSON (PEP 691).
+KINDS = ("json", "html")
 #: A normalized project name (PEP 503), and nothing else.
 PROJECT_NAME = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 #: What a wheel's filename may be made of (PEP 427, PEP 440 local versions), so that it is one path component and one URL segment.
@@ -24,6 +27,7 @@ def shard(project: str) -> str:
     return project[:2]
 
 
+@lru_cache(maxsize=4096)
 def checked_wheel_filename(filename: str) -> str:
     """The filename itself, if it is a wheel's and safe in a path and a URL. Raises BadInput for anything else."""
     try:
@@ -57,14 +61,23 @@ class SimpleRoot:
 
     @property
     def directory(self) -> PurePosixPath:
-        """Holds the shards, and the listing of all its projects as index.html and index.json."""
+        """Holds the shards, and the listing of all its projects."""
         return PurePosixPath(self.os_release or "", "simple")
 
-    def page_directory(self, project: str) -> PurePosixPath:
-        """Holds one project's index.html and index.json. Raises BadInput."""
-        return self.directory / shard(project) / project
+    def listing(self, kind: str) -> PurePosixPath:
+        """The page of all names; ``kind`` is json or html."""
+        return self.directory / f"index.{kind}"
 
-    def wheel_url(self, project: str, filename: str) -> str:
-        """Of a wheel, relative to its project's page at ``/simple/<project>/``. Raises BadInput."""
-        depth = len(self.directory.parts) + 1
-        return "../" * depth + quote(str(wheel_path(project, filename)))
+    def page(self, project: str, kind: str) -> PurePosixPath:
+        """A project's page. That of an OS release is there only where it differs from ``simple/``'s. Raises BadInput."""
+        return self.directory / shard(project) / f"{project}.{kind}"
+
+
+def packed(page: PurePosixPath) -> PurePosixPath:
+    """Where a page lies: compressed, and nowhere else."""
+    return page.with_name(f"{page.name}.gz")
+
+
+def wheel_url(project: str, filename: str) -> str:
+    """Of a wheel on this host, the same on the pages of every root. Raises BadInput."""
+    return "/" + quote(str(wheel_path(project, filename)))

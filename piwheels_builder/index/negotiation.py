@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Representation:
-    """``filename`` is what a page's directory keeps of it."""
+    """``kind`` is which of a page's files has it (layout.KINDS)."""
 
     content_type: str
-    filename: str
+    kind: str
 
 
-JSON = Representation("application/vnd.pypi.simple.v1+json", "index.json")
-HTML_V1 = Representation("application/vnd.pypi.simple.v1+html", "index.html")
-HTML = Representation("text/html; charset=utf-8", "index.html")
+JSON = Representation("application/vnd.pypi.simple.v1+json", "json")
+HTML_V1 = Representation("application/vnd.pypi.simple.v1+html", "html")
+HTML = Representation("text/html; charset=utf-8", "html")
 
 #: Media ranges that cover a representation, most specific first, with what decides between equal q: what is asked for by name
 #: comes first, JSON before HTML; where all is welcome, text/html.

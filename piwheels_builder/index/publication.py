@@ -117,10 +117,11 @@ def publish(
         _keep_logs(station)
         report.quarantined = dict(_queries.quarantined(connection, builders=list(incoming)))
         renderer = Renderer(connection, tree, rules, step)
-        report.pages_written = renderer.write_due()
         if rerender or renderer.rules_changed():
-            report.pages_written += renderer.write_all()
+            report.pages_written = renderer.write_all()
             renderer.note_rules()
+        else:
+            report.pages_written = renderer.write_due()
     return report
 
 

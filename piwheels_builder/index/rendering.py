@@ -1,17 +1,18 @@
-"""Bring pages on disk up to what the database says, then the listings, then tell the database.
+"""Bring pages on disk up to what the database says, then tell the database, then write the listings if they are due.
 
-In this order a kill anywhere is mended by the next run: a page stays due until it and the listing that names it are on disk.
+In this order a kill anywhere is mended by the next run: a page stays due until it is on disk, and what it means for the listings is
+noted before it comes or goes.
 """
 
 import json
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import aiosql
 
 from piwheels_builder.db.connect import Connection
+from piwheels_builder.index.bulk import write_in_processes
 from piwheels_builder.index.contents import (
     PageRules,
     ProjectContents,
@@ -20,17 +21,21 @@ from piwheels_builder.index.contents import (
     read_wanted_targets,
     simple_roots,
 )
-from piwheels_builder.index.layout import SimpleRoot
-from piwheels_builder.index.locks import project_locked
-from piwheels_builder.index.pages import listing_html, listing_json, page_html, page_json
+from piwheels_builder.index.layout import KINDS, SimpleRoot, packed
+from piwheels_builder.index.listing import held_names, remove_leftovers, write_listings
+from piwheels_builder.index.locks import projects_locked
+from piwheels_builder.index.pages import ProjectPage, page_html, page_json
 from piwheels_builder.index.tree import Tree
 from piwheels_builder.targets import Target
 
+#: Projects that are written together: as many as are locked at once.
+PORTION = 1000
 _queries = aiosql.from_path(Path(__file__).with_name("rendering.sql"), "psycopg2")
-_LISTED = re.compile(r'<a href="([a-z0-9-]+)/">')
-#: By which rules the pages were written. nginx serves no file whose name begins with a dot.
+#: By which rules the pages were written, and in which layout of the tree. nginx serves no file whose name begins with a dot.
 _RULES = PurePosixPath(".rules.json")
-_JSON, _HTML = "index.json", "index.html"
+_LAYOUT = 2
+_RENDERED = {"json": page_json, "html": page_html}
+Pages = Mapping[PurePosixPath, bytes | None]
 
 
 @dataclass(frozen=True)
@@ -41,83 +46,111 @@ class Renderer:
     tree: Tree
     rules: PageRules
     step: Callable[[str], object]
+    #: So many pages are written without other processes, which take a second to start.
+    alone: int = 2 * PORTION
 
     def write_due(self) -> int:
-        """Write the pages that are due. Returns of how many projects a page changed."""
-        return self._write([project_id for (project_id,) in _queries.due_projects(self.connection)])
+        """Write the pages that are due, and the listings if those are. Returns of how many projects a page changed."""
+        due = [project_id for (project_id,) in _queries.due_projects(self.connection)]
+        self.connection.commit()
+        if len(due) > self.alone:
+            changed = write_in_processes(self.connection.dsn, self.tree.root, self.rules, _portions(due))
+        else:
+            changed = self.write(due)
+        self._list(urgently=False)
+        return changed
 
     def write_all(self) -> int:
         """Write every page we hold, as after a change of the rules. Returns of how many projects a page changed."""
-        roots = simple_roots(read_wanted_targets(self.connection))
-        names = {name for root in roots for name in listed_names(self.tree, root)} | self.rules.private_projects
-        return self._write([project_id for (project_id,) in _queries.held_projects(self.connection, names=sorted(names))])
+        roots = self._roots()
+        _queries.make_pages_due(self.connection, names=sorted(held_names(self.tree, roots) | self.rules.private_projects))
+        self.connection.commit()
+        changed = self.write_due()
+        self._list(urgently=True)
+        remove_leftovers(self.tree, roots)
+        return changed
 
     def rules_changed(self) -> bool:
         """Whether the pages in the tree were written by other rules, or for other targets, than today's."""
-        path = self.tree.path(_RULES)
-        return not path.exists() or path.read_bytes() != self._rules_now()
+        return self.tree.read(_RULES) != self._rules_now()
 
     def note_rules(self) -> None:
         """All pages are by today's rules."""
         self.tree.write({_RULES: self._rules_now()})
 
+    def write(self, project_ids: Sequence[int]) -> int:
+        """Write the pages of these projects, and book them. Returns of how many a page changed."""
+        wanted = read_wanted_targets(self.connection)
+        return sum(self._write_portion(portion, wanted) for portion in _portions(project_ids))
+
+    def _write_portion(self, project_ids: Sequence[int], wanted: Sequence[Target]) -> int:
+        roots = simple_roots(wanted)
+        with projects_locked(self.connection, project_ids):
+            projects = read_contents(self.connection, project_ids)
+            pages = [pages_of(contents, roots, wanted, self.rules) for contents in projects]
+            self._announce(projects, pages)
+            changed = self.tree.write_each(pages)
+        self.step("pages written")
+        due = [contents for contents in projects if contents.changes is not None]
+        _queries.pages_written(
+            self.connection, project_ids=[each.project_id for each in due], changes=[each.changes for each in due]
+        )
+        self.connection.commit()
+        self.step("pages booked")
+        return len(changed)
+
+    def _announce(self, projects: Sequence[ProjectContents], pages: Sequence[Pages]) -> None:
+        """Note for the listings which projects are about to get a page, or to lose one."""
+        ids = [contents.project_id for contents, its in zip(projects, pages, strict=True) if self._come_or_go(its)]
+        if ids:
+            _queries.pages_come_or_go(self.connection, project_ids=ids)
+        self.connection.commit()
+        self.step("announced")
+
+    def _come_or_go(self, pages: Pages) -> bool:
+        return any((content is not None) != self.tree.path(packed(page)).exists() for page, content in pages.items())
+
+    def _list(self, *, urgently: bool) -> None:
+        roots = self._roots()
+        missing = not all(self.tree.path(packed(root.listing("json"))).exists() for root in roots)
+        if _queries.listing_changes(self.connection, urgently=urgently or missing) is None:
+            return
+        _queries.lock_listings(self.connection)
+        # Read before the tree is: what comes meanwhile is for the next time.
+        changes = _queries.listing_changes(self.connection, urgently=urgently or missing)
+        if changes is not None:
+            names = write_listings(self.tree, roots)
+            _queries.listings_written(self.connection, changes=changes, names=names)
+        self.connection.commit()
+        self.step("listing written")
+
+    def _roots(self) -> tuple[SimpleRoot, ...]:
+        return simple_roots(read_wanted_targets(self.connection))
+
     def _rules_now(self) -> bytes:
         said = {
+            "layout": _LAYOUT,
             "private_projects": sorted(self.rules.private_projects),
             "upstream_wins": self.rules.upstream_wins,
             "targets": sorted(map(str, read_wanted_targets(self.connection))),
         }
         return json.dumps(said).encode()
 
-    def _write(self, project_ids: Iterable[int]) -> int:
-        wanted = read_wanted_targets(self.connection)
-        roots = simple_roots(wanted)
-        changed = 0
-        written = []
-        for project_id in project_ids:
-            with project_locked(self.connection, project_id):
-                contents = read_contents(self.connection, project_id)
-                changed += self._write_pages(contents, roots, wanted)
-            written.append((project_id, contents.name, contents.changes))
-            self.step("page written")
-        self._write_listings(roots, [name for _, name, _ in written])
-        self.step("listing written")
-        for project_id, _, changes in written:
-            _queries.page_written(self.connection, project_id=project_id, changes=changes)
-        self.connection.commit()
-        return changed
 
-    def _write_pages(self, contents: ProjectContents, roots: Iterable[SimpleRoot], wanted: Sequence[Target]) -> bool:
-        """In every root, or away where there is nothing of ours. Returns whether anything changed."""
-        pages: dict[PurePosixPath, bytes] = {}
-        removed = False
-        for root in roots:
-            page = project_page(contents, root, wanted, self.rules)
-            directory = root.page_directory(contents.name)
-            if page is not None:
-                pages |= {directory / _HTML: page_html(page), directory / _JSON: page_json(page)}
-            else:
-                removed |= self.tree.remove(directory / _HTML) | self.tree.remove(directory / _JSON)
-        return self.tree.write(pages) or removed
-
-    def _write_listings(self, roots: Iterable[SimpleRoot], touched: Sequence[str]) -> None:
-        _queries.lock_listings(self.connection)
-        for root in roots:
-            listed = listed_names(self.tree, root)
-            # By what is on disk now, whoever wrote it: another publication may have been at the same project since.
-            held = {name for name in touched if self.tree.path(root.page_directory(name) / _JSON).exists()}
-            wanted = (listed - set(touched)) | held
-            if wanted != listed or not self.tree.path(root.directory / _JSON).exists():
-                names = sorted(wanted)
-                # The JSON first: listed_names() reads the other one, so that a kill between them is noticed.
-                self.tree.write({root.directory / _JSON: listing_json(names), root.directory / _HTML: listing_html(names)})
-        self.connection.commit()
+def pages_of(contents: ProjectContents, roots: Sequence[SimpleRoot], wanted: Sequence[Target], rules: PageRules) -> Pages:
+    """Every page of a project, None where there is to be none; those of the OS releases before the one that stands in for them."""
+    everywhere = project_page(contents, SimpleRoot(), wanted, rules)
+    pages: dict[PurePosixPath, bytes | None] = {}
+    for root in reversed(roots):
+        page = everywhere if root.os_release is None else project_page(contents, root, wanted, rules)
+        stored = None if root.os_release is not None and page == everywhere else page
+        pages |= {root.page(contents.name, kind): _rendered(stored, kind) for kind in KINDS}
+    return pages
 
 
-def listed_names(tree: Tree, root: SimpleRoot) -> set[str]:
-    """The projects that the listing of a root names, read line by line: the JSON of all names takes 312 MB to load."""
-    try:
-        with tree.path(root.directory / _HTML).open(encoding="utf-8") as lines:
-            return {found[1] for line in lines if (found := _LISTED.match(line))}
-    except FileNotFoundError:
-        return set()
+def _portions(project_ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (project_ids[start : start + PORTION] for start in range(0, len(project_ids), PORTION))
+
+
+def _rendered(page: ProjectPage | None, kind: str) -> bytes | None:
+    return None if page is None else _RENDERED[kind](page)

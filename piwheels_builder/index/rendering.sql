@@ -1,10 +1,11 @@
--- name: lock_project(project_id)^
--- One publication at a time per project, until unlock_project or the end of the connection. 0x7077 is the number of this kind of lock.
-SELECT pg_advisory_lock(28791, :project_id);
+-- name: lock_projects(project_ids)^
+-- One publication at a time per project, until unlock_projects or the end of the connection; in the order given. 0x7077 is the
+-- number of this kind of lock.
+SELECT count(pg_advisory_lock(28791, project_id)) FROM unnest(:project_ids::integer[]) AS project_id;
 
--- name: unlock_project(project_id)^
+-- name: unlock_projects(project_ids)^
 -- The next one may.
-SELECT pg_advisory_unlock(28791, :project_id);
+SELECT count(pg_advisory_unlock(28791, project_id)) FROM unnest(:project_ids::integer[]) AS project_id;
 
 -- name: lock_listings()^
 -- One writer of the listings at a time, until the transaction ends.
@@ -14,15 +15,24 @@ SELECT pg_advisory_xact_lock(28792, 0);
 -- Projects whose pages no longer say what the database says.
 SELECT project_id FROM page_due ORDER BY project_id;
 
--- name: held_projects(names)
--- Every project that we have a page of or may have one: those with published wheels, and those named. Reads all wheels.
-SELECT DISTINCT release.project_id
-FROM wheel JOIN build USING (build_id) JOIN release USING (release_id)
-WHERE wheel.published_at IS NOT NULL
-UNION
-SELECT project_id FROM project WHERE name = ANY (:names)
-ORDER BY project_id;
+-- name: make_pages_due(names)$
+-- Every page is due.
+SELECT make_pages_due(:names);
 
--- name: page_written(project_id, changes)$
--- The page on disk says what the database said at these changes.
-SELECT page_written(:project_id, :changes);
+-- name: pages_come_or_go(project_ids)$
+-- Some page of each is about to come to be, or to go.
+SELECT pages_come_or_go(:project_ids);
+
+-- name: pages_written(project_ids, changes)$
+-- The pages on disk say what the database said at these changes.
+SELECT pages_written(:project_ids, :changes::bigint[]);
+
+-- name: listing_changes(urgently)$
+-- What listings_written wants to hear, if the listings are to be written now: pages came or went since, and a thousandth of a second
+-- for every name passed, so that those of many names, which nobody installs from, are not written for every new project.
+SELECT changes FROM listing
+WHERE :urgently OR (changes > written AND now() >= written_at + greatest(0, names - 1000) * interval '1 millisecond');
+
+-- name: listings_written(changes, names)$
+-- The listings on disk know of these changes.
+SELECT listings_written(:changes, :names);

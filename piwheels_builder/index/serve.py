@@ -5,6 +5,7 @@ a hundred times slower.
 """
 
 import argparse
+import gzip
 import os
 import re
 import shutil
@@ -13,13 +14,14 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
 
-from piwheels_builder.index.layout import PROJECT_NAME, SimpleRoot
+from piwheels_builder.index.layout import PROJECT_NAME, SimpleRoot, packed
 from piwheels_builder.index.negotiation import preferred
 from piwheels_builder.targets import GLIBC
 
@@ -71,10 +73,15 @@ def _page(site: Site, root: SimpleRoot, project: str, accept: str) -> Answer:
     representation = preferred(accept)
     if representation is None:
         return Answer(HTTPStatus.NOT_ACCEPTABLE, {"Vary": "Accept"})
-    directory = root.page_directory(project) if project else root.directory
-    headers = {"Content-Type": representation.content_type, "Vary": "Accept", "Cache-Control": _FOR_A_MINUTE}
-    found = _file(site.root / directory / representation.filename, headers)
-    if found.file is not None or not project or project in site.private_projects:
+    headers = {"Content-Type": representation.content_type, "Vary": "Accept, Accept-Encoding", "Cache-Control": _FOR_A_MINUTE}
+    # A page of all OS releases is one of each that the fleet builds for.
+    listed = (site.root / packed(root.listing("json"))).is_file()
+    for place in (root, SimpleRoot()) if project and listed else (root,):
+        page = place.page(project, representation.kind) if project else place.listing(representation.kind)
+        found = _file(site.root / packed(page), headers)
+        if found.file is not None:
+            return found
+    if not project or project in site.private_projects:
         return found
     return _redirect(HTTPStatus.FOUND, f"{site.upstream}/{project}/")
 
@@ -113,20 +120,20 @@ class Handler(BaseHTTPRequestHandler):
         self._send_headers(status, {**headers, "Content-Length": "0"})
 
     def _send_file(self, path: Path, headers: Mapping[str, str]) -> None:
-        packed = path.with_name(f"{path.name}.gz")
         sent = dict(headers)
-        if packed.is_file():
-            sent["Vary"] = "Accept, Accept-Encoding"
-            if "gzip" in self.headers.get("Accept-Encoding", ""):
-                path, sent["Content-Encoding"] = packed, "gzip"
+        packed_page = path.suffix == ".gz"
+        plain = packed_page and "gzip" not in self.headers.get("Accept-Encoding", "")
+        if packed_page and not plain:
+            sent["Content-Encoding"] = "gzip"
         with path.open("rb") as file:
             found = os.fstat(file.fileno())
-            sent |= {
-                "ETag": f'"{int(found.st_mtime):x}-{found.st_size:x}"',
-                "Last-Modified": formatdate(found.st_mtime, usegmt=True),
-            }
+            etag = f'"{int(found.st_mtime):x}-{found.st_size:x}"'
+            sent |= {"ETag": f"W/{etag}" if plain else etag, "Last-Modified": formatdate(found.st_mtime, usegmt=True)}
             if self.headers.get("If-None-Match") == sent["ETag"]:
                 self._send_headers(HTTPStatus.NOT_MODIFIED, sent)
+            elif plain:
+                body = gzip.decompress(file.read())
+                self._send_body(BytesIO(body), len(body), sent)
             else:
                 self._send_body(file, found.st_size, sent)
 

@@ -4,6 +4,7 @@ Everything is made in a directory of its own run inside the tree (so that rename
 killed leaves that behind; the next one sees that nobody holds its lock, and removes it.
 """
 
+import ctypes
 import fcntl
 import gzip
 import hashlib
@@ -20,18 +21,27 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from piwheels_builder.errors import StorageFault
+from piwheels_builder.index.layout import packed
 
 _WORKSHOP = ".publishing"
 _SYNCS_AT_ONCE = 16
+#: So many files are synced each by itself; more, with all that is on their file system.
+_SYNCED_EACH = 64
+#: Of gzip. The pages are hashes for the most part, which no level makes smaller.
+_LEVEL = 6
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)
 class Tree:
-    """The published tree, open for one run. ``workshop`` is on its file system and empty at the start."""
+    """The published tree, open for one run. ``workshop`` is on its file system and empty at the start; ``cold`` are the colder
+    disks that hold some of its wheels (storage.py).
+    """
 
     root: Path
     workshop: Path
     pool: Executor
+    cold: tuple[Path, ...] = ()
 
     def path(self, place: PurePosixPath) -> Path:
         return self.root.joinpath(*place.parts)
@@ -44,67 +54,98 @@ class Tree:
         """Move files from the workshop to their places, in this order, readable by everybody. On the disk when this returns."""
         for made, _ in files:
             made.chmod(0o644)
-        self._sync(made for made, _ in files)
+        self.sync(made for made, _ in files)
         directories: set[Path] = set()
         for made, place in files:
             target = self.path(place)
             directories |= {target.parent, *_make_directories(self.root, target.parent)}
             made.replace(target)
-        self._sync(directories)
+        self.sync(directories)
 
     def sha256(self, place: PurePosixPath) -> str | None:
-        """In hex, of what lies there; None where nothing does."""
-        try:
-            with self.path(place).open("rb") as file:
+        """In hex, of what lies there, or there on a colder disk; None where nothing does."""
+        for root in (self.root, *self.cold):
+            with suppress(FileNotFoundError), root.joinpath(*place.parts).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
-        except FileNotFoundError:
+        return None
+
+    def read(self, page: PurePosixPath) -> bytes | None:
+        """What a page says; None where there is none, or a damaged one."""
+        try:
+            return gzip.decompress(self.path(packed(page)).read_bytes())
+        except (OSError, EOFError, zlib.error):
             return None
 
-    def write(self, pages: Mapping[PurePosixPath, bytes]) -> bool:
-        """Write those pages that changed, each with a .gz beside it. Returns whether any did."""
-        files: list[tuple[Path, PurePosixPath]] = []
-        for place, content in pages.items():
-            if _holds(self.path(place), content):
-                continue
-            # The compressed one first: where the plain one is new, so is the other.
-            for name, body in ((f"{place.name}.gz", gzip.compress(content, mtime=0)), (place.name, content)):
-                made = self.workshop / f"page{len(files)}"
-                made.write_bytes(body)
-                _mend_time(made, self.path(place.with_name(name)))
-                files.append((made, place.with_name(name)))
-        self.put(files)
-        return bool(files)
+    def write(self, pages: Mapping[PurePosixPath, bytes | None]) -> bool:
+        """As ``write_each``, of pages that may stand in for each other. Returns whether any changed."""
+        return bool(self.write_each([pages]))
 
-    def remove(self, place: PurePosixPath) -> bool:
-        """Remove a page, its .gz and the directory if nothing else is in it. Returns whether there was any."""
-        target = self.path(place)
-        gone = False
-        # The plain one first: it is what a reader asks for.
-        for path in (target, target.with_name(f"{target.name}.gz")):
-            with suppress(FileNotFoundError):
-                path.unlink()
-                gone = True
-        if gone:
-            _sync(target.parent)
-        with suppress(OSError):
-            target.parent.rmdir()
-        return gone
+    def write_each(self, groups: Iterable[Mapping[PurePosixPath, bytes | None]]) -> list[int]:
+        """Write the pages that changed, and remove those that are None. Returns the numbers of the groups in which any did.
 
-    def _sync(self, paths: Iterable[Path]) -> None:
-        # At once: a journal commits what waits for it together, and one after the other costs a disk's wait each.
-        deque(self.pool.map(_sync, paths), maxlen=0)
+        The pages of a group may stand in for each other at one URL. They come in their order, and go after all others came.
+        """
+        came: list[tuple[Path, PurePosixPath]] = []
+        gone: list[Path] = []
+        changed = []
+        for number, pages in enumerate(groups):
+            news = {page: content for page, content in pages.items() if self._is_news(page, content)}
+            came += self._make(pages, {page: content for page, content in news.items() if content is not None}, len(came))
+            gone += [self.path(packed(page)) for page, content in news.items() if content is None]
+            changed += [number] if news else []
+        self.put(came)
+        for path in gone:
+            path.unlink(missing_ok=True)
+        self.sync({path.parent for path in gone})
+        return changed
+
+    def _is_news(self, page: PurePosixPath, content: bytes | None) -> bool:
+        if content is None:
+            return self.path(packed(page)).exists()
+        # Unpacked, since another zlib packs the same differently.
+        return self.read(page) != content
+
+    def _make(
+        self, group: Iterable[PurePosixPath], news: Mapping[PurePosixPath, bytes], number: int
+    ) -> list[tuple[Path, PurePosixPath]]:
+        """In the workshop, each at least a second younger than every page of its group.
+
+        The web server's ETag is made of size and whole seconds: two pages at one URL, of one second and one length, would share it.
+        """
+        youngest = max((_seconds(self.path(packed(page))) for page in group), default=0) if news else 0
+        files = []
+        for count, (page, content) in enumerate(news.items()):
+            made = self.workshop / f"page{number + count}"
+            made.write_bytes(gzip.compress(content, _LEVEL, mtime=0))
+            if youngest or count:
+                moment = max(time.time(), youngest + 1) + count
+                os.utime(made, (moment, moment))
+            files.append((made, packed(page)))
+        return files
+
+    def sync(self, paths: Iterable[Path]) -> None:
+        """Have these files and directories on the disk."""
+        some = list(paths)
+        if len(some) > _SYNCED_EACH:
+            _sync_all(self.workshop)
+        else:
+            # At once: a journal commits what waits for it together, and one after the other costs a disk's wait each.
+            deque(self.pool.map(_sync, some), maxlen=0)
 
 
 @contextmanager
-def open_tree(root: Path) -> Iterator[Tree]:
-    """The tree for the length of a run. Raises StorageFault for whatever the disk refuses meanwhile."""
+def open_tree(root: Path, cold: Sequence[Path] = ()) -> Iterator[Tree]:
+    """The tree, and the colder disks that hold some of its wheels, for the length of a run.
+
+    Raises StorageFault for whatever the disk refuses meanwhile.
+    """
     with storage_faults(root):
         _make_directories(root, root / _WORKSHOP)
         _remove_abandoned(root / _WORKSHOP)
         workshop, held = _lock_workshop(root / _WORKSHOP)
         try:
             with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
-                yield Tree(root, workshop, pool)
+                yield Tree(root, workshop, pool, tuple(cold))
         finally:
             shutil.rmtree(workshop, ignore_errors=True)
             os.close(held)
@@ -169,19 +210,19 @@ def _sync(path: Path) -> None:
         os.close(held)
 
 
-def _holds(path: Path, content: bytes) -> bool:
-    """Whether a page and its .gz say this already. Unpacked, since another zlib packs the same differently."""
+def _sync_all(directory: Path) -> None:
+    """Have all of a file system on its disk: far cheaper for a thousand small files. Python itself can only sync all disks."""
+    held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return path.read_bytes() == content and gzip.decompress(path.with_name(f"{path.name}.gz").read_bytes()) == content
-    except (OSError, EOFError, zlib.error):
-        return False
+        if _libc.syncfs(held):
+            raise OSError(ctypes.get_errno(), f"{directory} cannot be synced: {os.strerror(ctypes.get_errno())}")
+    finally:
+        os.close(held)
 
 
-def _mend_time(made: Path, former: Path) -> None:
-    """Make the new file at least a second younger than the one it replaces.
-
-    The web server's ETag is made of size and whole seconds: two pages of one second and one length would share it.
-    """
-    with suppress(FileNotFoundError):
-        moment = max(time.time(), int(former.stat().st_mtime) + 1)
-        os.utime(made, (moment, moment))
+def _seconds(path: Path) -> int:
+    """When it changed, in whole seconds; 0 where it is not there."""
+    try:
+        return int(path.stat().st_mtime)
+    except FileNotFoundError:
+        return 0

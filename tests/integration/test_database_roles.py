@@ -73,7 +73,7 @@ MAY = [
     ("piwheels_owner", "SELECT register_builder('pi1', 2, 1, '{1}', 77, '{ssh-ed25519 AAAA}', '192.0.2.1')"),
     ("piwheels_owner", RETIRE),
     ("piwheels_publisher", PUBLISH),
-    ("piwheels_publisher", "SELECT page_written(1, 1)"),
+    ("piwheels_publisher", "SELECT pages_written(ARRAY[1], ARRAY[1::bigint])"),
     ("piwheels_publisher", TWIN),
     *(("piwheels_reader", f"SELECT * FROM {table}") for table in (*TABLES, *VIEWS)),
 ]

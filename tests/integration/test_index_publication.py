@@ -1,9 +1,11 @@
 """From a builder's outbox to the published tree: what is believed, what is refused, what stands on which page."""
 
+import gzip
 import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +19,7 @@ import pytest
 
 from piwheels_builder.db.connect import connected
 from piwheels_builder.errors import BadInput, StorageFault
-from piwheels_builder.index import publication
+from piwheels_builder.index import publication, rendering
 from piwheels_builder.index.contents import PageRules
 from piwheels_builder.index.publication import foresee
 from tests.support.fleet import BOOKWORM, TRIXIE, Fleet
@@ -34,13 +36,22 @@ def host(fleet: Fleet) -> Iterator[IndexHost]:
         yield IndexHost(fleet, place)
 
 
+def lies(root: Path, project: str, kind: str = "json") -> Path:
+    return root / project[:2] / f"{project}.{kind}.gz"
+
+
+def unpacked(page: Path) -> str:
+    return gzip.decompress(page.read_bytes()).decode()
+
+
 def page(host: IndexHost, project: str, root: str = "simple") -> dict[str, Any] | None:
     """The JSON page, and that the HTML page has the same files."""
-    directory = host.tree / root / project[:2] / project
-    if not directory.exists():
+    # What the server does: an OS release whose page is the one of all has none of its own.
+    place = next((place for place in (host.tree / root, host.tree / "simple") if lies(place, project).exists()), None)
+    if place is None:
         return None
-    content: dict[str, Any] = json.loads((directory / "index.json").read_text())
-    html = (directory / "index.html").read_text()
+    content: dict[str, Any] = json.loads(unpacked(lies(place, project)))
+    html = unpacked(lies(place, project, "html"))
     assert [html.count(f">{file['filename']}</a>") for file in content["files"]] == [1] * len(content["files"])
     assert html.count("<a ") == len(content["files"])
     return content
@@ -52,7 +63,7 @@ def filenames(host: IndexHost, project: str, root: str = "simple") -> list[str] 
 
 
 def listed(host: IndexHost, root: str = "simple") -> list[str]:
-    return [project["name"] for project in json.loads((host.tree / root / "index.json").read_text())["projects"]]
+    return [project["name"] for project in json.loads(unpacked(host.tree / root / "index.json.gz"))["projects"]]
 
 
 def state(host: IndexHost, project: str) -> tuple[str, str]:
@@ -75,14 +86,16 @@ def assert_whole(host: IndexHost) -> None:
     found = {f"{path.parent.name}/{path.name}": path for path in host.tree.glob("wheels/*/*/*.whl")}
     assert {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items()} == booked
     for root in ("simple", "bookworm/simple"):
-        pages = sorted(path.parent.name for path in host.tree.glob(f"{root}/*/*/index.json"))
+        pages = sorted(
+            {path.name.removesuffix(".json.gz") for where in {root, "simple"} for path in host.tree.glob(f"{where}/*/*.json.gz")}
+        )
         assert pages == listed(host, root)
         for project in pages:
             content = page(host, project, root)
             assert content is not None
-            own = [file for file in content["files"] if file["url"].startswith("../")]
+            own = [file for file in content["files"] if file["url"].startswith("/wheels/")]
             for file in own:
-                path = (host.tree / root / project / file["url"]).resolve()
+                path = host.tree / file["url"][1:]
                 assert file["hashes"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
                 metadata = path.with_name(f"{path.name}.metadata").read_bytes()
                 assert file["core-metadata"]["sha256"] == hashlib.sha256(metadata).hexdigest()
@@ -134,7 +147,7 @@ def test_a_second_publication_changes_nothing(host: IndexHost) -> None:
 def test_a_page_of_one_length_and_second_gets_another_etag(host: IndexHost) -> None:
     host.build("demo")
     host.publish()
-    html = host.tree / "simple/de/demo/index.html"
+    html = host.tree / "simple/de/demo.html.gz"
     first = html.stat()
     host.fleet.ask("UPDATE upstream_file SET sha256 = repeat('e', 64)")
     host.page_changed("demo")
@@ -327,7 +340,7 @@ def test_a_name_upstream_uses_is_never_shadowed(host: IndexHost) -> None:
     assert content is not None
     by_name = {file["filename"]: file["url"] for file in content["files"]}
     assert by_name["demo-1.0-py3-none-any.whl"] == "http://upstream.invalid/demo-1.0-py3-none-any.whl"
-    assert by_name["demo-1.0-1-py3-none-any.whl"].startswith("../")
+    assert by_name["demo-1.0-1-py3-none-any.whl"].startswith("/wheels/")
 
 
 def test_upstreams_wheel_for_another_python_does_not_win(host: IndexHost) -> None:
@@ -387,7 +400,7 @@ def test_yanks_and_deletions_are_followed(host: IndexHost) -> None:
     content = page(host, "demo")
     assert content is not None
     assert [file["yanked"] for file in content["files"]] == ["broken <b>"] * 2
-    assert (host.tree / "simple/de/demo/index.html").read_text().count('data-yanked="broken &lt;b&gt;"') == 2
+    assert unpacked(host.tree / "simple/de/demo.html.gz").count('data-yanked="broken &lt;b&gt;"') == 2
     host.fleet.ask("DELETE FROM upstream_file")
     host.page_changed("demo")
     host.publish()
@@ -518,7 +531,7 @@ def test_killed_at_every_moment_nothing_is_lost_or_doubled(host: IndexHost, publ
     assert moment > 30
 
 
-@pytest.mark.parametrize("step", ["copied", "verified", "placed", "booked", "page written", "listing written"])
+@pytest.mark.parametrize("step", ["copied", "verified", "placed", "booked", "announced", "pages written", "pages booked"])
 def test_a_build_tag_is_given_once_however_often_it_was_interrupted(
     host: IndexHost, publish_until: Callable[[object], bool], step: str
 ) -> None:
@@ -532,6 +545,67 @@ def test_a_build_tag_is_given_once_however_often_it_was_interrupted(
         "demo-1.0-py3-none-any.whl",
     ]
     assert state(host, "demo") == ("published", "serves demo-1.0-1-py3-none-any.whl")
+    assert_whole(host)
+
+
+def test_many_pages_are_written_by_several_processes(host: IndexHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        host.build(f"demo{number}")
+    monkeypatch.setattr(rendering, "PORTION", 2)
+    monkeypatch.setattr(rendering.Renderer.__init__, "__defaults__", (4,))
+    assert host.publish().pages_written == 5
+    assert_whole(host)
+    for path in host.tree.glob("simple/de/*"):
+        path.unlink()
+    assert host.publish(rerender=True).pages_written == 5
+    assert_whole(host)
+
+
+def test_what_stops_a_process_stops_the_publication(host: IndexHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        host.build(f"demo{number}")
+    monkeypatch.setattr(rendering.Renderer.__init__, "__defaults__", (4,))
+    (host.tree / "simple").mkdir(parents=True)
+    (host.tree / "simple/de").write_text("a file where a directory belongs")
+    with pytest.raises(StorageFault, match="publishing into"):
+        host.publish()
+    (host.tree / "simple/de").unlink()
+    host.publish()
+    assert_whole(host)
+
+
+def test_the_listings_are_not_written_for_every_page(host: IndexHost) -> None:
+    host.build("demo")
+    host.publish()
+    listing = host.tree / "simple/index.json.gz"
+    before = listing.stat()
+    host.rebuild("demo", text="another")
+    host.publish()
+    assert listing.stat().st_ino == before.st_ino
+    # As if it had sixty thousand names, which are left alone for a minute.
+    host.fleet.ask("UPDATE listing SET names = 61000")
+    host.build("other")
+    host.publish()
+    assert (filenames(host, "other") is not None, listed(host)) == (True, ["demo"])
+    host.fleet.ask("UPDATE listing SET written_at = now() - interval '61 seconds'")
+    host.publish()
+    assert listed(host) == ["demo", "other"]
+
+
+def test_an_older_layout_is_followed_by_this_one(host: IndexHost) -> None:
+    host.build("demo")
+    host.publish()
+    shutil.rmtree(host.tree / "simple")
+    old = host.tree / "simple/de/demo"
+    old.mkdir(parents=True)
+    (old / "index.html").write_text("old")
+    (host.tree / "simple/index.html").write_text("old")
+    (host.tree / "trixie/simple/de").mkdir(parents=True)
+    (host.tree / ".rules.json.gz").unlink()
+    assert host.publish().pages_written == 1
+    assert not old.exists()
+    assert not (host.tree / "simple/index.html").exists()
+    assert not (host.tree / "trixie/simple").exists()
     assert_whole(host)
 
 

@@ -4,12 +4,12 @@ import gzip
 import http.client
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 import pytest
 
-from piwheels_builder.index.layout import SimpleRoot, wheel_path
+from piwheels_builder.index.layout import SimpleRoot, wheel_path, wheel_url
 from piwheels_builder.index.pages import PageFile, ProjectPage, listing_html, listing_json, page_html, page_json
 from piwheels_builder.index.tree import open_tree
 from tests.support.published import nginx_serving, public_directory, trial_serving
@@ -61,16 +61,15 @@ class Client:
 def client(request: pytest.FixtureRequest) -> Iterator[Client]:
     with public_directory() as place:
         tree = place / "published"
-        page = ProjectPage("demo", (PageFile(WHEEL, SimpleRoot().wheel_url("demo", WHEEL), "a" * 64, len(BODY)),), ("1.0+local.1",))
+        page = ProjectPage("demo", (PageFile(WHEEL, wheel_url("demo", WHEEL), "a" * 64, len(BODY)),), ("1.0+local.1",))
         with open_tree(tree) as writer:
+            # demo has one page for all; what else stands on bookworm's page of x is told apart by its status.
+            for project, root in (("demo", SimpleRoot()), ("x", SimpleRoot()), ("x", SimpleRoot("bookworm"))):
+                shown = replace(page, status="archived") if root.os_release else page
+                writer.write({root.page(project, "json"): page_json(shown), root.page(project, "html"): page_html(shown)})
             for root in (SimpleRoot(), SimpleRoot("bookworm")):
-                for project in ("demo", "x"):
-                    pages = root.page_directory(project)
-                    writer.write({pages / "index.json": page_json(page), pages / "index.html": page_html(page)})
                 names = ["demo", "x"]
-                writer.write(
-                    {root.directory / "index.json": listing_json(names), root.directory / "index.html": listing_html(names)}
-                )
+                writer.write({root.listing("json"): listing_json(names), root.listing("html"): listing_html(names)})
             (writer.workshop / "wheel").write_bytes(BODY)
             (writer.workshop / "METADATA").write_bytes(b"Name: demo\n")
             wheel = wheel_path("demo", WHEEL)
@@ -151,9 +150,9 @@ def test_negotiation(client: Client, path: str, accept: str | None, expected: st
         ("/simple/twice-own/", 404, None),
         ("/simple/-demo/", 404, None),
         ("/simple/de%20mo/", 404, None),
-        ("/simple/demo/index.json", 404, None),
+        ("/simple/de/demo.json", 404, None),
         ("/simple/de/demo/", 404, None),
-        ("/simple/de/demo/index.html.gz", 404, None),
+        ("/simple/de/demo.html.gz", 404, None),
         ("/simple/../wheels/", 404, None),
         ("/buster/simple/demo/", 404, None),
         ("/.as/json/simple/de/demo", 404, None),
@@ -190,7 +189,15 @@ def test_a_page_comes_compressed_to_those_who_take_it(client: Client) -> None:
     assert "content-encoding" not in plain.headers
     assert gzip.decompress(packed.body) == plain.body
     assert {"Accept", "Accept-Encoding"} <= set(packed.headers["vary"].replace(" ", "").split(","))
-    assert json.loads(plain.body)["files"][0]["url"] == "../../wheels/de/demo/demo-1.0%2Blocal.1-py3-none-any.whl"
+    assert json.loads(plain.body)["files"][0]["url"] == "/wheels/de/demo/demo-1.0%2Blocal.1-py3-none-any.whl"
+
+
+def test_an_os_release_has_a_page_of_its_own_only_where_it_differs(client: Client) -> None:
+    pages = {path: json.loads(client.get(path, Accept=JSON).body) for path in ("/bookworm/simple/demo/", "/bookworm/simple/x/")}
+    assert pages["/bookworm/simple/demo/"] == json.loads(client.get("/simple/demo/", Accept=JSON).body)
+    assert pages["/bookworm/simple/x/"]["project-status"] == {"status": "archived"}
+    # What the fleet does not build for has no pages, since what runs elsewhere may not run there.
+    assert client.get("/trixie/simple/x/", Accept=JSON).status == 302
 
 
 def test_a_page_is_not_sent_again_unless_it_changed(client: Client) -> None:
@@ -221,7 +228,7 @@ def test_metadata_lies_beside_the_wheel(client: Client) -> None:
 
 def test_head_sends_no_body(client: Client) -> None:
     for path in ("/simple/demo/", f"/wheels/de/demo/{WHEEL}"):
-        reply = client.get(path, method="HEAD")
+        reply = client.get(path, method="HEAD", Accept_Encoding="gzip")
         assert (reply.status, reply.body) == (200, b"")
         assert int(reply.headers["content-length"]) > 0
 

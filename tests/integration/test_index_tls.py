@@ -55,7 +55,7 @@ def write_tree(place: Path) -> None:
         "acme/.well-known/acme-challenge/token": b"proof",
         "published/logs/sp/spidev/7.log.gz": gzip.compress(LOG),
         "published/logs/sp/spidev/notes.txt": b"no log",
-        "published/simple/sp/spidev/index.html": b"<!DOCTYPE html><title>spidev</title>",
+        "published/simple/sp/spidev.html.gz": gzip.compress(b"<!DOCTYPE html><title>spidev</title>"),
     }
     for name, content in files.items():
         (place / name).parent.mkdir(parents=True, exist_ok=True)

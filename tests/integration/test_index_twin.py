@@ -1,5 +1,6 @@
 """Wheels built on armv7l and served to the Pi 1 and Zero as well: when, under which name, and whatever is interrupted."""
 
+import gzip
 import hashlib
 import json
 import signal
@@ -56,12 +57,13 @@ def deliver(host: IndexHost, tmp_path: Path) -> Callable[..., Path]:
 
 def on_page(host: IndexHost, project: str = "demo", root: str = "simple") -> dict[str, str]:
     """Wheels on the page with their hashes, after a look at their files."""
-    page = host.tree / root / project[:2] / project / "index.json"
+    places = (host.tree / place / project[:2] / f"{project}.json.gz" for place in (root, "simple"))
+    page = next((place for place in places if place.exists()), None)
     found = {}
-    for file in json.loads(page.read_text())["files"] if page.exists() else []:
-        if not file["url"].startswith("../"):
+    for file in json.loads(gzip.decompress(page.read_bytes()))["files"] if page else []:
+        if not file["url"].startswith("/wheels/"):
             continue
-        path = (host.tree / root / project / file["url"]).resolve()
+        path = host.tree / file["url"][1:]
         assert file["hashes"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
         metadata = path.with_name(f"{path.name}.metadata").read_bytes()
         assert file["core-metadata"]["sha256"] == hashlib.sha256(metadata).hexdigest()

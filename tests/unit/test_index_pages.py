@@ -12,7 +12,7 @@ from piwheels_builder.index.pages import PageFile, ProjectPage, listing_html, li
 URL = "http://index.invalid/simple/demo/"
 FULL = PageFile(
     filename="demo-1.0-py3-none-any.whl",
-    url="../../wheels/de/demo/demo-1.0-py3-none-any.whl",
+    url="/wheels/de/demo/demo-1.0-py3-none-any.whl",
     sha256="a" * 64,
     size=1000,
     requires_python=">=3.8,<4",
@@ -43,7 +43,7 @@ def test_json_has_every_key_of_its_version() -> None:
     full, bare = content["files"]
     assert full == {
         "filename": "demo-1.0-py3-none-any.whl",
-        "url": "../../wheels/de/demo/demo-1.0-py3-none-any.whl",
+        "url": "/wheels/de/demo/demo-1.0-py3-none-any.whl",
         "hashes": {"sha256": "a" * 64},
         "size": 1000,
         "requires-python": ">=3.8,<4",

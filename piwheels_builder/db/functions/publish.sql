@@ -112,8 +112,45 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     ON CONFLICT (project_id) DO UPDATE SET changes = page_due.changes + 1
 $$;
 
--- The page is on disk as it was read when page_due said changes: nothing more is due unless something changed since.
-CREATE OR REPLACE FUNCTION page_written(its_project integer, seen_changes bigint) RETURNS void
+-- Every page that we have or may have is due: those of projects with published wheels, and of those named. Reads all wheels.
+CREATE OR REPLACE FUNCTION make_pages_due(names text[]) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-    DELETE FROM page_due WHERE project_id = its_project AND changes = seen_changes
+    INSERT INTO page_due (project_id)
+    SELECT DISTINCT release.project_id
+    FROM wheel JOIN build USING (build_id) JOIN release USING (release_id)
+    WHERE wheel.published_at IS NOT NULL
+    UNION
+    SELECT project_id FROM project WHERE name = ANY (names)
+    ORDER BY project_id
+    ON CONFLICT DO NOTHING
+$$;
+
+-- Pages of these projects are about to come to be, or to go: the listings are to be written again once they are booked.
+CREATE OR REPLACE FUNCTION pages_come_or_go(projects integer[]) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    INSERT INTO page_due (project_id, comes_or_goes) SELECT unnest(projects), true ORDER BY 1
+    ON CONFLICT (project_id) DO UPDATE SET comes_or_goes = true
+$$;
+
+-- The pages are on disk as they were read when page_due said these changes: nothing more is due unless something changed since.
+CREATE OR REPLACE FUNCTION pages_written(projects integer[], seen_changes bigint[]) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    WITH booked AS (
+        DELETE FROM page_due USING unnest(projects, seen_changes) AS seen (project_id, changes)
+        WHERE page_due.project_id = seen.project_id AND page_due.changes = seen.changes
+        RETURNING comes_or_goes
+    )
+    UPDATE listing SET changes = changes + 1 WHERE EXISTS (SELECT FROM booked WHERE comes_or_goes)
+$$;
+
+-- The listings on disk have so many names, and know of all that came or went when listing said these changes.
+CREATE OR REPLACE FUNCTION listings_written(seen_changes bigint, its_names integer) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    UPDATE listing SET written = seen_changes, written_at = now(), names = its_names WHERE written <= seen_changes
+$$;
+
+-- The files of these wheels lie on a colder disk now.
+CREATE OR REPLACE FUNCTION wheels_moved(wheels bigint[]) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    UPDATE wheel SET moved_at = now() WHERE wheel_id = ANY (wheels) AND published_at IS NOT NULL AND moved_at IS NULL
 $$;
