@@ -105,7 +105,7 @@ class Spool:
         return news or young
 
     def remaining(self, delivered: Collection[str]) -> list[SpooledBuild]:
-        """What is still to build, in order of arrival. Retires the batches that are done.
+        """What is still to build: urgent builds, then all others, each in order of arrival. Retires the batches that are done.
 
         ``delivered`` are the names in the outbox, listed before this call: an entry that is dropped leaves its finished mark first.
         """
@@ -118,7 +118,7 @@ class Spool:
             if not waiting:
                 self._retire(batch.lease_id)
             left += waiting
-        return left
+        return sorted(left, key=lambda build: not build.leased.urgent)
 
     def begin(self, attempt: Attempt) -> None:
         """A build starts. ``attempt`` is what the outbox gets should it never end."""

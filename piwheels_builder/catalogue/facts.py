@@ -1,6 +1,7 @@
 """What the database knows of a project, as values: the needs are decided from these alone."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,7 +17,7 @@ _queries = aiosql.from_path(Path(str(files(__package__))) / "needs.sql", "psycop
 
 @dataclass(frozen=True)
 class KnownFile:
-    """A row of upstream_file. size in bytes."""
+    """A row of upstream_file. size in bytes; upload_time None where upstream tells none."""
 
     filename: str
     kind: FileKind
@@ -24,6 +25,7 @@ class KnownFile:
     requires_python: str | None = None
     yanked: bool = False
     size: int | None = None
+    upload_time: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,8 @@ def known_project(connection: Connection, name: NormalizedName) -> KnownProject 
         return None
     project_id, _, status, status_reason, opted_out = project
     by_release: dict[int, list[KnownFile]] = {}
-    for release_id, filename, kind, refusal, requires_python, yanked, size in _queries.file_facts(
-        connection, project_id=project_id
-    ):
-        file = KnownFile(filename, FileKind(kind), refusal, requires_python, yanked, size)
-        by_release.setdefault(release_id, []).append(file)
+    for release_id, filename, kind, *others in _queries.file_facts(connection, project_id=project_id):
+        by_release.setdefault(release_id, []).append(KnownFile(filename, FileKind(kind), *others))
     releases = tuple(
         KnownRelease(release_id, name, version, spelling, newest_first, tuple(by_release.get(release_id, ())), instruction, why)
         for release_id, version, spelling, newest_first, instruction, why in _queries.release_facts(

@@ -1,6 +1,7 @@
 """Whether a release is to be built for a target, and if not, why. Pure: everything it looks at is in its arguments."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from piwheels_builder.catalogue.facts import KnownFile, KnownProject, KnownRelease
 from piwheels_builder.catalogue.filenames import FileKind, is_pure, wheel_tags
@@ -10,6 +11,10 @@ from piwheels_builder.targets import Target
 
 #: queue.priority
 FORCED, NEWEST, BACK_CATALOGUE = 0, 1, 2
+#: A newest release is fresh for so long after upstream got its sdist, and goes as early as what the operator forces.
+FRESH = timedelta(days=1)
+#: Upstream's clock may be ahead of ours.
+_AHEAD = timedelta(hours=1)
 #: A project of this status is not built (PEP 792, and our own: gone).
 _UNSAFE_STATUS = ("quarantined", "gone")
 
@@ -47,6 +52,15 @@ def need(project: KnownProject, release: KnownRelease, target: Target, policy: P
     if objection is not None:
         return NotWanted(objection)
     return Wanted(FORCED if forced else NEWEST if release.newest_first == 1 else BACK_CATALOGUE)
+
+
+def hastened(priority: int, release: KnownRelease, now: datetime | None = None) -> int:
+    """The priority of a wanted build, by when its source came: a fresh newest release passes everything that has waited."""
+    sdist = chosen_sdist(release)
+    if priority != NEWEST or sdist is None or sdist.upload_time is None:
+        return priority
+    age = (now or datetime.now(UTC)) - sdist.upload_time
+    return FORCED if -_AHEAD <= age < FRESH else priority
 
 
 def impossible(release: KnownRelease, target: Target) -> str | None:

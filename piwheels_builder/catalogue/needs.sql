@@ -17,7 +17,7 @@ ORDER BY release.newest_first, release.release_id;
 
 -- name: file_facts(project_id)
 -- Its files that belong to a release, in the order in which lease_batch chooses among sdists.
-SELECT release_id, filename, kind::text, refusal, requires_python, yanked, size
+SELECT release_id, filename, kind::text, refusal, requires_python, yanked, size, upload_time
 FROM upstream_file
 WHERE project_id = :project_id AND release_id IS NOT NULL
 ORDER BY yanked, right(filename, 7) = '.tar.gz' DESC, filename;

@@ -8,7 +8,7 @@ from pathlib import Path
 import aiosql
 
 from piwheels_builder.catalogue.facts import KnownBuild, KnownProject, KnownRelease, WantedTarget
-from piwheels_builder.catalogue.needs import FORCED, Need, NotWanted, Wanted, chosen_sdist, need, serves_sibling
+from piwheels_builder.catalogue.needs import FORCED, Need, NotWanted, Wanted, chosen_sdist, hastened, need, serves_sibling
 from piwheels_builder.catalogue.policy import Policy
 from piwheels_builder.db.connect import Connection
 from piwheels_builder.states import BuildState
@@ -109,7 +109,7 @@ def _want(
                 connection,
                 release_id=release.release_id,
                 target_id=each.target.target_id,
-                priority=each.need.priority,
+                priority=hastened(each.need.priority, release),
                 guess_seconds=seconds,
                 leader=leader,
             )

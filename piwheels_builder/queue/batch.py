@@ -24,7 +24,10 @@ class Sdist:
 
 @dataclass(frozen=True)
 class LeasedBuild:
-    """One release for one target. ``version`` is canonical (PEP 440, trailing zeros stripped); ``memory_class`` as in the queue."""
+    """One release for one target. ``version`` is canonical (PEP 440, trailing zeros stripped); ``memory_class`` as in the queue.
+
+    An ``urgent`` one is begun before what has waited in the spool.
+    """
 
     build_id: int
     project: str
@@ -33,6 +36,7 @@ class LeasedBuild:
     sdist: Sdist
     estimate_seconds: float
     memory_class: int = 0
+    urgent: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,9 @@ def _build(fields: Mapping[str, Any]) -> LeasedBuild:
         target=Target(**fields["target"]),
         sdist=_sdist(fields["sdist"]),
         estimate_seconds=float(fields["estimate_seconds"]),
-        # A batch of an older version, still in a spool, has none.
+        # A batch of an older version, still in a spool, has neither.
         memory_class=int(fields.get("memory_class", 0)),
+        urgent=fields.get("urgent") is True,
     )
 
 

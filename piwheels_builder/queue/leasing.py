@@ -4,10 +4,10 @@ Who calls: the module version_batch, once a round on the index host. Cost: one S
 the head of the queue's index (docs/benchmarks.md).
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,11 +18,13 @@ from psycopg2.extras import register_uuid
 from piwheels_builder.db.connect import Connection, Cursor
 from piwheels_builder.errors import BadInput
 from piwheels_builder.queue.batch import Batch, LeasedBuild, Sdist
-from piwheels_builder.queue.plan import BuilderLoad, hungry, portions
+from piwheels_builder.queue.plan import SMALLEST_BATCH_SECONDS, BuilderLoad, Portion, hungry, portions
 from piwheels_builder.targets import Target
 
 #: A batch never holds more, however short its builds are: a lease lost loses no more than this.
 MOST_BUILDS = 500
+#: Urgent work that each slot of a builder may hold besides what fills its spool: as much as is begun within minutes.
+URGENT_SPOOL_SECONDS = 600.0
 register_uuid()  # type: ignore[no-untyped-call]
 _queries = aiosql.from_path(Path(__file__).with_name("leasing.sql"), "psycopg2")
 
@@ -61,14 +63,38 @@ def builder_loads(connection: Connection, only: Iterable[str] | None = None) -> 
 
 
 def lease_batches(connection: Connection, loads: Sequence[BuilderLoad], spool_seconds: float, term: timedelta) -> list[Batch]:
-    """One batch for each hungry builder that some leasable build fits. The caller commits, delivers, or gives them back."""
+    """One batch for each hungry builder that some leasable build fits, and one of urgent builds for others that are served.
+
+    The caller commits, delivers, or gives them back.
+    """
     leasable = _queries.leasable_seconds(connection, most=MOST_BUILDS * max(1, len(hungry(loads, spool_seconds))))
+    planned = portions(loads, leasable, spool_seconds)
     batches = []
-    for portion in portions(loads, leasable, spool_seconds):
+    for portion in chain(planned, _urgent_portions(connection, loads, {portion.builder for portion in planned})):
         rows = _lease(connection, portion.builder, portion.seconds, term)
         for lease_id, builds in groupby(rows, key=lambda row: row["lease_id"]):
             batches.append(Batch(lease_id, portion.builder, tuple(_build(row) for row in builds)))
-    return batches
+    return _with_urgency(connection, batches)
+
+
+def _urgent_portions(connection: Connection, loads: Sequence[BuilderLoad], hungry: Collection[str]) -> Iterator[Portion]:
+    """For builders that are served and not hungry, the emptiest first. One at a time: what is leased meanwhile waits no more."""
+    others = sorted((load for load in loads if load.is_served and load.name not in hungry), key=lambda load: load.spool_seconds)
+    for number, load in enumerate(others):
+        waiting = _queries.urgent_seconds(connection, builder=load.name)
+        room = URGENT_SPOOL_SECONDS * load.slots - _queries.urgent_held(connection, builder=load.name) if waiting else 0
+        if room > 0:
+            # No more than waits: a batch begins with what is urgent.
+            share = max(waiting / (len(others) - number), SMALLEST_BATCH_SECONDS)
+            yield Portion(load.name, min(waiting, share, room))
+
+
+def _with_urgency(connection: Connection, batches: Sequence[Batch]) -> list[Batch]:
+    builds = [build.build_id for batch in batches for build in batch.builds]
+    urgent = {build_id for (build_id,) in _queries.urgent_builds(connection, builds=builds)} if builds else set()
+    return [
+        replace(batch, builds=tuple(replace(build, urgent=build.build_id in urgent) for build in batch.builds)) for batch in batches
+    ]
 
 
 def held_batches(connection: Connection, builders: Sequence[str]) -> list[Batch]:
@@ -78,7 +104,9 @@ def held_batches(connection: Connection, builders: Sequence[str]) -> list[Batch]
     with _queries.held_builds_cursor(connection, builders=list(builders)) as cursor:
         rows = _named(cursor)
     leases = groupby(rows, key=lambda row: (row["lease_id"], row["builder"]))
-    return [Batch(lease_id, builder, tuple(map(_build, builds))) for (lease_id, builder), builds in leases]
+    return _with_urgency(
+        connection, [Batch(lease_id, builder, tuple(map(_build, builds))) for (lease_id, builder), builds in leases]
+    )
 
 
 def release_leases(connection: Connection, leases: Iterable[UUID], reason: str) -> int:

@@ -17,6 +17,31 @@ FROM (
 -- Lease one batch; no rows where nothing fits.
 SELECT * FROM lease_batch(:builder, :seconds, :builds, :term);
 
+-- name: urgent_seconds(builder)$
+-- Estimated work that should not wait behind what fills this builder's spool: forced, demanded or fresh. Reads the head of the queue's
+-- index once per target and memory class.
+SELECT coalesce(sum(urgent.estimate_seconds), 0)::float
+FROM builder
+JOIN builder_target USING (builder_id)
+CROSS JOIN LATERAL generate_series(0, builder.memory_class) AS class
+CROSS JOIN LATERAL (
+    SELECT estimate_seconds FROM queue
+    WHERE queue.target_id = builder_target.target_id AND queue.memory_class = class AND priority <= 0
+      AND lease_id IS NULL AND waits_for IS NULL AND held IS NULL AND not_before = '-infinity'
+    LIMIT 500
+) AS urgent
+WHERE builder.name = :builder;
+
+-- name: urgent_held(builder)$
+-- Of that, what is leased to it already and has not ended.
+SELECT coalesce(sum(queue.estimate_seconds), 0)::float
+FROM queue JOIN builder USING (builder_id)
+WHERE queue.lease_id IS NOT NULL AND queue.priority <= 0 AND builder.name = :builder;
+
+-- name: urgent_builds(builds)
+-- Which of these leased builds are urgent.
+SELECT build_id FROM queue WHERE build_id = ANY (:builds) AND priority <= 0;
+
 -- name: held_builds(builders)
 -- What is leased to these builders, in the columns of lease_batch and in its order: to deliver again what a run that died
 -- may not have delivered.

@@ -1,13 +1,14 @@
 """What is wanted and why not, in the order in which objections count."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from piwheels_builder.catalogue.facts import KnownFile, KnownProject, KnownRelease
 from piwheels_builder.catalogue.filenames import FileKind
-from piwheels_builder.catalogue.needs import Need, NotWanted, Wanted, need, serves_sibling
+from piwheels_builder.catalogue.needs import BACK_CATALOGUE, FORCED, NEWEST, Need, NotWanted, Wanted, hastened, need, serves_sibling
 from piwheels_builder.catalogue.policy import Choice, Policy
 from piwheels_builder.catalogue.wanting import MOST_SECONDS, guess_seconds
 from piwheels_builder.errors import BadInput
@@ -192,3 +193,22 @@ def test_our_own_wheels(tags: str, made_for: Target, target: Target, serves: boo
 def test_guesses_grow_with_the_sdist_and_end() -> None:
     assert 0 < guess_seconds(0) < guess_seconds(100_000) < guess_seconds(10_000_000) < guess_seconds(10**12) == MOST_SECONDS
     assert guess_seconds(None) > 0
+
+
+@pytest.mark.parametrize(
+    ("uploaded", "priority", "expected"),
+    [
+        (timedelta(minutes=-1), NEWEST, FORCED),
+        (timedelta(hours=-23), NEWEST, FORCED),
+        (timedelta(hours=-25), NEWEST, NEWEST),
+        (timedelta(minutes=-1), BACK_CATALOGUE, BACK_CATALOGUE),
+        (timedelta(minutes=30), NEWEST, FORCED),
+        (timedelta(days=900), NEWEST, NEWEST),
+        (None, NEWEST, NEWEST),
+    ],
+)
+def test_a_fresh_newest_release_goes_first(uploaded: timedelta | None, priority: int, expected: int) -> None:
+    now = datetime(2026, 5, 1, tzinfo=UTC)
+    sdist = replace(SDIST, upload_time=None if uploaded is None else now + uploaded)
+    assert hastened(priority, KnownRelease(1, "demo", "1", "1.0", 1, (sdist,)), now) == expected
+    assert hastened(priority, KnownRelease(1, "demo", "1", "1.0", 1, (wheel("py3-none-any"),)), now) == priority

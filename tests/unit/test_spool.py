@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -236,3 +237,10 @@ def test_a_tree_whose_permissions_a_build_took_away_can_be_removed(tmp_path: Pat
     remove(tree)
     assert not tree.exists()
     assert tmp_path.exists()
+
+
+def test_urgent_builds_come_before_what_has_waited(spool: Spool) -> None:
+    urgent = a_batch(7, 8)
+    deliver(spool, a_batch(5, 4), arrived=1000)
+    deliver(spool, replace(urgent, builds=(urgent.builds[0], replace(urgent.builds[1], urgent=True))), arrived=2000)
+    assert ids(spool.remaining(set())) == [8, 5, 4, 7]
