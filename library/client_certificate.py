@@ -1,14 +1,14 @@
 #!/usr/bin/python
-"""Ansible module: have the fleet's authority certify a builder's key."""
+"""Ansible module: have the fleet's authority certify the key of who logs in to the database."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: client_certificate
-short_description: Have the fleet's authority certify a builder's key
+short_description: Have the fleet's authority certify the key of who logs in to the database
 description:
-  - Runs on the index host. Signs a certificate that says C(builder_NAME), is good for logging in to the database and for nothing
-    else, and lasts 400 days.
+  - Runs on the index host. Signs a certificate that says C(builder_NAME), or the role that O(login) says, is good for logging in to
+    the database and for nothing else, and lasts 400 days.
   - Of the signing request only the public key is believed.
   - The certificate signed before is returned while it has 60 days left and the key is the same.
 options:
@@ -17,9 +17,13 @@ options:
     type: path
     required: true
   name:
-    description: The builder's name.
+    description: The inventory's name of the builder, or, with O(login), of the host that logs in.
     type: str
     required: true
+  login:
+    description: The role that a host which is no builder logs in as.
+    type: str
+    choices: [piwheels_owner, piwheels_dispatcher, piwheels_publisher, piwheels_reader, piwheels_replica]
   csr:
     description: Its signing request, as PEM.
     type: str
@@ -40,6 +44,13 @@ EXAMPLES = r"""
     name: pi1
     csr: "{{ builder_request }}"
   delegate_to: "{{ groups['index'] | first }}"
+
+- name: Certify the key by which the index host logs in as the owner, where the database is on a host of its own
+  client_certificate:
+    directory: /etc/piwheels-builder/authority
+    name: "{{ inventory_hostname }}"
+    login: piwheels_owner
+    csr: "{{ owner_request }}"
 """
 
 RETURN = r"""
@@ -64,8 +75,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 try:
-    from piwheels_builder.authority import Authority, is_kept, pem, sign
+    from piwheels_builder.authority import Authority
     from piwheels_builder.errors import FleetError
+    from piwheels_builder.signing import Subject, builder, is_kept, login, pem, sign
 except ImportError:
     IMPORT_ERROR: str | None = traceback.format_exc()
 else:
@@ -74,6 +86,10 @@ else:
 ARGUMENTS = {
     "directory": {"type": "path", "required": True},
     "name": {"type": "str", "required": True},
+    "login": {
+        "type": "str",
+        "choices": ["piwheels_owner", "piwheels_dispatcher", "piwheels_publisher", "piwheels_reader", "piwheels_replica"],
+    },
     "csr": {"type": "str", "required": True},
 }
 
@@ -82,9 +98,10 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     if IMPORT_ERROR is not None:
         module.fail_json(msg=missing_required_lib("piwheels_builder[controller]"), exception=IMPORT_ERROR)
-    authority = Authority(Path(module.params["directory"]))
+    authority, name, role = Authority(Path(module.params["directory"])), module.params["name"], module.params["login"]
     try:
-        result = certified(authority, module.params["name"], module.params["csr"], check=module.check_mode)
+        subject = login(role, name) if role else builder(name)
+        result = certified(authority, subject, module.params["csr"], check=module.check_mode)
     except FleetError as error:
         module.fail_json(msg=str(error))
     except (OSError, ValueError) as error:
@@ -92,11 +109,11 @@ def main() -> None:
     module.exit_json(**result)
 
 
-def certified(authority: Authority, name: str, csr: str, *, check: bool) -> dict[str, Any]:
+def certified(authority: Authority, subject: Subject, csr: str, *, check: bool) -> dict[str, Any]:
     own = authority.certificate_path.read_text()
-    if check and not is_kept(authority, name, csr):
+    if check and not is_kept(authority, subject, csr):
         return {"changed": True, "certificate": "", "serial": "", "authority": own}
-    certificate, new = sign(authority, name, csr)
+    certificate, new = sign(authority, subject, csr)
     return {"changed": new, "certificate": pem(certificate), "serial": str(certificate.serial_number), "authority": own}
 
 

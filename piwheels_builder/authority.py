@@ -1,12 +1,10 @@
-"""The fleet's certificate authority: its own certificate, the index host's, and those that builders log in to the database with.
+"""The fleet's certificate authority: its own certificate and the index host's. What it signs for others: signing.py.
 
-Its key lies on the index host and never leaves it. Of a signing request only the public key is believed; the name is the one that
-the inventory gives the builder. Who calls it: the modules fleet_authority and client_certificate, as root on the index host.
+Its key lies on the index host and never leaves it. Who calls it: the module fleet_authority, as root on the index host.
 """
 
 import ipaddress
 import os
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,18 +26,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from piwheels_builder.errors import BadInput
 
-_Key = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+Key = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 _AUTHORITY_LASTS = timedelta(days=20 * 365)
-_SERVER_LASTS = timedelta(days=800)
-_CLIENT_LASTS = timedelta(days=400)
+SERVER_LASTS = timedelta(days=800)
 #: A certificate that ends sooner is replaced.
-_SERVER_LEFT = timedelta(days=30)
-_CLIENT_LEFT = timedelta(days=60)
+SERVER_LEFT = timedelta(days=30)
 _CLOCKS_DIFFER = timedelta(minutes=10)
 #: Clocks of Pis without a battery are late at times.
 _EARLIER = timedelta(days=1)
-_BUILDER = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
-_LONGEST_NAME = 54  # with builder_ before it, 63 bytes: a name of PostgreSQL's; 64 is X.509's bound
 
 
 @dataclass(frozen=True)
@@ -58,9 +52,9 @@ class Authority:
         """What every host trusts."""
         return self.directory / "authority.pem"
 
-    def issued_path(self, builder: str) -> Path:
-        """The present certificate of a builder."""
-        return self.directory / "issued" / f"{builder}.pem"
+    def issued_path(self, place: str) -> Path:
+        """The present certificate of somebody, whose ``place`` says which of those that this authority signed."""
+        return self.directory / f"{place}.pem"
 
 
 @dataclass(frozen=True)
@@ -114,84 +108,26 @@ def make(authority: Authority, server: Server) -> list[str]:
     return missing
 
 
-def sign(authority: Authority, builder: str, request_pem: str) -> tuple[x509.Certificate, bool]:
-    """A builder's certificate for the key of its request, and whether it is a new one.
-
-    The one signed before is kept while it has 60 days left and the key is the same. Raises BadInput for a name that is none, a
-    request that is not signed by its own key, and a key that is too weak.
-    """
-    request = _request(builder, request_pem)
-    kept = _kept(authority, builder, request)
-    return (kept, False) if kept is not None else (_issue(authority, builder, request), True)
-
-
-def is_kept(authority: Authority, builder: str, request_pem: str) -> bool:
-    """Whether ``sign`` would return the certificate that it signed before. Raises what it raises."""
-    return _kept(authority, builder, _request(builder, request_pem)) is not None
-
-
-def pem(certificate: x509.Certificate) -> str:
-    """A certificate as text."""
-    return certificate.public_bytes(Encoding.PEM).decode()
-
-
-def _request(builder: str, request_pem: str) -> x509.CertificateSigningRequest:
-    if not _BUILDER.fullmatch(builder) or len(builder) > _LONGEST_NAME:
-        raise BadInput(
-            f"{builder!r} is no builder's name: use lower-case letters, digits, dots and dashes, {_LONGEST_NAME} at most"
-        )
-    try:
-        request = x509.load_pem_x509_csr(request_pem.encode())
-        if not request.is_signature_valid:
-            raise BadInput(
-                f"the signing request of {builder} is not signed by its own key: remove its client.key and provision again"
-            )
-        _key_of(builder, request)
-    except (ValueError, InvalidSignature) as error:
-        raise BadInput(f"the signing request of {builder} cannot be read: {error}") from error
-    return request
-
-
-def _key_of(builder: str, request: x509.CertificateSigningRequest) -> _Key:
-    key = request.public_key()
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.key_size >= 256:
-        return key
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048:
-        return key
-    raise BadInput(f"the key of {builder} is too weak or of another kind: P-256 and larger, or RSA of 2048 bits and more")
-
-
-def _kept(authority: Authority, builder: str, request: x509.CertificateSigningRequest) -> x509.Certificate | None:
-    path, issuer = authority.issued_path(builder), _certificate(authority.certificate_path)
-    if not path.exists():
-        return None
-    present, now = _certificate(path), datetime.now(UTC)
-    lasts = _begin(present) <= now and _end(present) - now > _CLIENT_LEFT
-    return present if lasts and _public(present) == _public(request) and _signed_by(present, issuer) else None
-
-
-def _issue(authority: Authority, builder: str, request: x509.CertificateSigningRequest) -> x509.Certificate:
-    # Nothing of the request but its key: no name, no extension, and no say in what the certificate is for.
-    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
-    certificate = _leaf(authority, f"builder_{builder}", _key_of(builder, request), _CLIENT_LASTS, [usage])
-    path = authority.issued_path(builder)
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    _write(path, certificate.public_bytes(Encoding.PEM), 0o600)
-    return certificate
-
-
 def _serves(authority: Authority, server: Server, now: datetime) -> bool:
     if not server.certificate_path.exists() or not server.key_path.exists():
         return False
-    certificate, key = _certificate(server.certificate_path), _key(server.key_path)
+    certificate, key = certificate_at(server.certificate_path), _key(server.key_path)
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return (
-        list(names) == _general_names(server.names)
-        and _public(certificate) == _public(key)
-        and _begin(certificate) <= now
-        and _end(certificate) - now > _SERVER_LEFT
-        and _signed_by(certificate, _certificate(authority.certificate_path))
+        list(names) == general_names(server.names)
+        and public(certificate) == public(key)
+        and begin(certificate) <= now
+        and end(certificate) - now > SERVER_LEFT
+        and signed_by(certificate, certificate_at(authority.certificate_path))
+        and (server.group is None or _group_of(server.key_path) == server.group)
     )
+
+
+def _group_of(path: Path) -> str:
+    try:
+        return path.group()
+    except KeyError:
+        return ""
 
 
 def _make_authority(authority: Authority) -> None:
@@ -207,25 +143,24 @@ def _make_authority(authority: Authority) -> None:
         .sign(key, hashes.SHA256())
     )
     # In this order: a key alone is one that lost its certificate, and a certificate alone can be replaced.
-    _write(authority.certificate_path, certificate.public_bytes(Encoding.PEM), 0o644)
-    _write(authority.key_path, _private(key), 0o600)
+    write(authority.certificate_path, certificate.public_bytes(Encoding.PEM), 0o644)
+    write(authority.key_path, _private(key), 0o600)
 
 
 def _make_server(authority: Authority, server: Server) -> None:
     server.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
-    names = x509.SubjectAlternativeName(_general_names(server.names))
-    certificate = _leaf(authority, "piwheels-builder index", key.public_key(), _SERVER_LASTS, [usage, names])
+    names = x509.SubjectAlternativeName(general_names(server.names))
+    certificate = leaf(authority, "piwheels-builder index", key.public_key(), SERVER_LASTS, [usage, names])
     # A pair that was cut apart by an interruption is seen as such, and made anew.
-    _write(server.key_path, _private(key), 0o640 if server.group else 0o600, server.group)
-    _write(server.certificate_path, certificate.public_bytes(Encoding.PEM), 0o644)
+    write(server.key_path, _private(key), 0o640 if server.group else 0o600, server.group)
+    write(server.certificate_path, certificate.public_bytes(Encoding.PEM), 0o644)
 
 
-def _leaf(
-    authority: Authority, name: str, key: _Key, lasts: timedelta, extensions: Sequence[x509.ExtensionType]
-) -> x509.Certificate:
-    signing, issuer = _key(authority.key_path), _certificate(authority.certificate_path)
+def leaf(authority: Authority, name: str, key: Key, lasts: timedelta, extensions: Sequence[x509.ExtensionType]) -> x509.Certificate:
+    """A certificate for the key of somebody who signs nothing, by the authority."""
+    signing, issuer = _key(authority.key_path), certificate_at(authority.certificate_path)
     builder = (
         _builder(_name(name), issuer.subject, key, lasts)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -237,7 +172,7 @@ def _leaf(
     return builder.sign(signing, hashes.SHA256())
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: _Key, lasts: timedelta) -> x509.CertificateBuilder:
+def _builder(subject: x509.Name, issuer: x509.Name, key: Key, lasts: timedelta) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
@@ -264,11 +199,12 @@ def _key_usage(*, signs: bool) -> x509.KeyUsage:
     )
 
 
-def _general_names(names: Sequence[str]) -> list[x509.GeneralName]:
+def general_names(names: Sequence[str]) -> list[x509.GeneralName]:
+    """Names and addresses as a certificate has them. Raises BadInput for one that none can hold."""
     try:
         return [_general_name(name) for name in dict.fromkeys(names)]
     except ValueError as error:
-        raise BadInput(f"fleet_index_names has a name that no certificate can hold: {error}") from error
+        raise BadInput(f"fleet_index_names or database_names has a name that no certificate can hold: {error}") from error
 
 
 def _general_name(name: str) -> x509.GeneralName:
@@ -282,7 +218,8 @@ def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+def signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether an authority's key has signed a certificate."""
     key = issuer.public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey)
     assert certificate.signature_hash_algorithm is not None
@@ -293,14 +230,16 @@ def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     return True
 
 
-def _begin(certificate: x509.Certificate) -> datetime:
+def begin(certificate: x509.Certificate) -> datetime:
+    """From when on it is valid."""
     try:
         return certificate.not_valid_before_utc
     except AttributeError:
         return certificate.not_valid_before.replace(tzinfo=UTC)
 
 
-def _end(certificate: x509.Certificate) -> datetime:
+def end(certificate: x509.Certificate) -> datetime:
+    """Until when it is valid."""
     # Debian 12's library has the one without a time zone only.
     try:
         return certificate.not_valid_after_utc
@@ -308,7 +247,8 @@ def _end(certificate: x509.Certificate) -> datetime:
         return certificate.not_valid_after.replace(tzinfo=UTC)
 
 
-def _public(holder: x509.Certificate | x509.CertificateSigningRequest | ec.EllipticCurvePrivateKey) -> bytes:
+def public(holder: x509.Certificate | x509.CertificateSigningRequest | ec.EllipticCurvePrivateKey) -> bytes:
+    """The public key, as bytes that can be compared."""
     return holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -322,11 +262,13 @@ def _key(path: Path) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def _certificate(path: Path) -> x509.Certificate:
+def certificate_at(path: Path) -> x509.Certificate:
+    """Read a certificate in PEM."""
     return x509.load_pem_x509_certificate(path.read_bytes())
 
 
-def _write(path: Path, content: bytes, mode: int, group: str | None = None) -> None:
+def write(path: Path, content: bytes, mode: int, group: str | None = None) -> None:
+    """Put a file in place in one step, whole or not at all."""
     fresh = path.with_name(f".{path.name}")
     fresh.unlink(missing_ok=True)
     number = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

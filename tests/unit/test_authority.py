@@ -13,8 +13,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from piwheels_builder import authority as module
-from piwheels_builder.authority import Authority, Server, check_clock, due, is_kept, make, sign
+from piwheels_builder import signing
+from piwheels_builder.authority import Authority, Server, check_clock, due, make
 from piwheels_builder.errors import BadInput
+from piwheels_builder.signing import builder, is_kept, login, sign
 
 NAMES = ("index.invalid", "192.0.2.1", "2001:db8::1")
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
@@ -74,8 +76,8 @@ def test_the_making_of_an_authority_may_break_off_anywhere(tmp_path: Path, monke
             raise OSError
         whole(path, content, mode)
 
-    whole, made = module._write, Authority(tmp_path / "authority")
-    monkeypatch.setattr(module, "_write", write)
+    whole, made = module.write, Authority(tmp_path / "authority")
+    monkeypatch.setattr(module, "write", write)
     with pytest.raises(OSError):
         make(made, server(tmp_path))
     monkeypatch.undo()
@@ -94,9 +96,9 @@ def test_what_is_valid_only_later_is_made_anew(tmp_path: Path, monkeypatch: pyte
     made, asked = Authority(tmp_path / "authority"), request(new_key())
     monkeypatch.setattr(module, "_EARLIER", -timedelta(days=1))
     make(made, server(tmp_path))
-    sign(made, "pi1", asked)
+    sign(made, builder("pi1"), asked)
     assert due(made, server(tmp_path)) == ["server"]
-    assert not is_kept(made, "pi1", asked)
+    assert not is_kept(made, builder("pi1"), asked)
 
 
 @pytest.mark.parametrize(("days", "then"), [(0, []), (769, []), (771, ["server"])])
@@ -130,7 +132,7 @@ def test_nothing_of_a_request_is_believed_but_its_key(authority: Authority) -> N
         x509.SubjectAlternativeName([x509.DNSName("index.invalid")]),
         x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]),
     )
-    certificate, new = sign(authority, "pi1", request(key, "piwheels_owner", *wishes))
+    certificate, new = sign(authority, builder("pi1"), request(key, "piwheels_owner", *wishes))
     assert new
     assert certificate.subject.rfc4514_string() == "CN=builder_pi1"
     assert certificate.public_key() == key.public_key()
@@ -143,12 +145,12 @@ def test_nothing_of_a_request_is_believed_but_its_key(authority: Authority) -> N
 
 def test_a_certificate_is_kept_for_the_same_key_and_no_other(authority: Authority) -> None:
     key, other = request(new_key()), request(new_key())
-    assert not is_kept(authority, "pi1", key)
-    first, _ = sign(authority, "pi1", key)
-    assert is_kept(authority, "pi1", key)
-    assert sign(authority, "pi1", key) == (first, False)
-    assert not is_kept(authority, "pi2", key)
-    second, new = sign(authority, "pi1", other)
+    assert not is_kept(authority, builder("pi1"), key)
+    first, _ = sign(authority, builder("pi1"), key)
+    assert is_kept(authority, builder("pi1"), key)
+    assert sign(authority, builder("pi1"), key) == (first, False)
+    assert not is_kept(authority, builder("pi2"), key)
+    second, new = sign(authority, builder("pi1"), other)
     assert new
     assert second.serial_number != first.serial_number
 
@@ -157,16 +159,16 @@ def test_a_certificate_is_kept_for_the_same_key_and_no_other(authority: Authorit
 def test_a_certificate_is_replaced_when_it_ends_soon(
     authority: Authority, monkeypatch: pytest.MonkeyPatch, days: int, kept: bool
 ) -> None:
-    monkeypatch.setattr(module, "_CLIENT_LASTS", timedelta(days=days))
+    monkeypatch.setattr(signing, "_CLIENT_LASTS", timedelta(days=days))
     asked = request(new_key())
-    sign(authority, "pi1", asked)
-    assert is_kept(authority, "pi1", asked) == kept
+    sign(authority, builder("pi1"), asked)
+    assert is_kept(authority, builder("pi1"), asked) == kept
 
 
 @pytest.mark.parametrize("name", ["", "PI1", "-pi", "pi/../x", "pi 1", "a" * 55, "pi1\n"])
 def test_a_name_that_is_none_is_refused(authority: Authority, name: str) -> None:
     with pytest.raises(BadInput, match="no builder's name"):
-        sign(authority, name, request(new_key()))
+        sign(authority, builder(name), request(new_key()))
 
 
 @pytest.mark.parametrize(
@@ -179,7 +181,7 @@ def test_a_name_that_is_none_is_refused(authority: Authority, name: str) -> None
 )
 def test_a_request_that_cannot_be_signed_is_refused(authority: Authority, asked: str, told: str) -> None:
     with pytest.raises(BadInput, match=told):
-        sign(authority, "pi1", asked)
+        sign(authority, builder("pi1"), asked)
 
 
 def test_a_request_with_the_key_of_another_is_refused(authority: Authority) -> None:
@@ -187,4 +189,35 @@ def test_a_request_with_the_key_of_another_is_refused(authority: Authority) -> N
     # The last bytes are the signature's.
     damaged = x509.load_der_x509_csr(asked[:-1] + bytes([asked[-1] ^ 1])).public_bytes(Encoding.PEM).decode()
     with pytest.raises(BadInput, match="not signed by its own key"):
-        sign(authority, "pi1", damaged)
+        sign(authority, builder("pi1"), damaged)
+
+
+def test_a_role_of_the_index_host_is_certified_for_logging_in_alone(authority: Authority) -> None:
+    key = request(new_key(), "postgres", x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]))
+    certificate, _ = sign(authority, login("piwheels_publisher", "hub"), key)
+    assert certificate.subject.rfc4514_string() == "CN=piwheels_publisher"
+    usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(usage) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+    # Nobody else's is kept for it.
+    assert not is_kept(authority, login("piwheels_owner", "hub"), key)
+    assert not is_kept(authority, login("piwheels_publisher", "attic"), key)
+
+
+@pytest.mark.parametrize(
+    ("role", "host"), [("postgres", "hub"), ("builder_pi1", "hub"), ("piwheels_owner", "../hub"), ("piwheels_owner", "")]
+)
+def test_a_login_that_is_none_is_refused(role: str, host: str) -> None:
+    with pytest.raises(BadInput):
+        login(role, host)
+
+
+def test_a_database_server_is_certified_anew_for_other_names(authority: Authority) -> None:
+    key = request(new_key())
+    certificate, _ = sign(authority, signing.server("db", NAMES), key)
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["index.invalid"]
+    assert list(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [ExtendedKeyUsageOID.SERVER_AUTH]
+    assert is_kept(authority, signing.server("db", NAMES), key)
+    assert not is_kept(authority, signing.server("db", NAMES[:1]), key)
+    with pytest.raises(BadInput, match="database_names"):
+        signing.server("db", [])
