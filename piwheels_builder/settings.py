@@ -35,6 +35,8 @@ class FleetSettings:
     releases: int | str = 1
     #: The most requests a second that a sync makes of the upstream index; 0: any number.
     upstream_requests_per_second: float = 50
+    #: The inventory's names of the hosts that follow the database.
+    replicas: tuple[str, ...] = ()
 
     def conninfo(self, role: str) -> str:
         """The connection string of a role. Raises BadInput where fleet.yml has none."""
@@ -101,6 +103,7 @@ def load_fleet(path: Path | None = None) -> FleetSettings:
     fields = _read(path)
     if isinstance(fields.get("projects"), list):
         fields["projects"] = tuple(fields["projects"])
+    fields["replicas"] = tuple(fields.get("replicas") or ())
     return _construct(FleetSettings, fields, path)
 
 

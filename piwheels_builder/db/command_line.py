@@ -20,6 +20,10 @@ _KNOWN_HOSTS = """The builders' ssh host keys as the fleet knows them, as lines 
 
 For a controller that has lost its file, or never had one; whatever it holds besides is not in the database.
 """
+_REPLICAS = """The hosts that follow the database, and how far behind each is.
+
+Exit code 75 where one was never made, is away, was away for too long, or is further behind than the options allow.
+"""
 
 
 def add_commands(commands: "Subparsers") -> None:
@@ -35,3 +39,9 @@ def add_commands(commands: "Subparsers") -> None:
 
     known = commands.add_parser("known-hosts", help="print the builders' ssh host keys", description=_KNOWN_HOSTS)
     known.set_defaults(run="piwheels_builder.db.commands:run_known_hosts")
+
+    replicas = commands.add_parser("replicas", help="how far behind replicas are", description=_REPLICAS)
+    replicas.add_argument("--most-mb", type=int, default=64, help="of the database's log (default: %(default)s)")
+    replicas.add_argument("--most-seconds", type=float, default=60, help="(default: %(default)s)")
+    replicas.add_argument("--json", action="store_true", help="one object a line")
+    replicas.set_defaults(run="piwheels_builder.db.commands:run_replicas")

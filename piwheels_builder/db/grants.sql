@@ -19,6 +19,7 @@ GRANT EXECUTE ON FUNCTION want_build, skip_build, requeue_build, lease_batch, re
     page_changed, requeue_failures, trip_breaker, pause_dispatch, resume_dispatch TO piwheels_dispatcher;
 -- What asks, and changes nothing, runs with the caller's own rights.
 GRANT EXECUTE ON FUNCTION failed_builds TO piwheels_dispatcher, piwheels_reader;
+GRANT EXECUTE ON FUNCTION replicas TO piwheels_dispatcher, piwheels_reader;
 GRANT EXECUTE ON FUNCTION is_trusted TO piwheels_dispatcher, piwheels_publisher, piwheels_reader;
 
 -- builder: says that it lives and how its attempts ended. Reads no table at all.

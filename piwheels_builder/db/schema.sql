@@ -950,6 +950,22 @@ CREATE FUNCTION public.release_lease(of_lease uuid, why text) RETURNS integer
     )
     SELECT count(*)::integer FROM told
 $$;
+CREATE FUNCTION public.replicas() RETURNS TABLE(name text, state text, behind_bytes bigint, behind_seconds double precision, kept_bytes bigint, room_bytes bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT slot_name::text,
+           CASE WHEN wal_status = 'lost' THEN 'lost'
+                WHEN NOT active THEN 'away'
+                WHEN sender.state = 'streaming' THEN 'streaming'
+                ELSE 'catching up' END,
+           pg_wal_lsn_diff(pg_current_wal_lsn(), coalesce(sender.replay_lsn, restart_lsn))::bigint,
+           extract(epoch FROM sender.replay_lag)::double precision,
+           pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint,
+           safe_wal_size
+    FROM pg_replication_slots LEFT JOIN pg_stat_replication AS sender ON sender.pid = active_pid
+    WHERE slot_type = 'physical' AND starts_with(slot_name::text, 'replica_')
+$$;
 CREATE FUNCTION public.requeue_build(wanted_build bigint, why text, its_priority integer DEFAULT 0) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -1907,6 +1923,9 @@ GRANT ALL ON FUNCTION public.refuse_wheel(its_wheel bigint, why text) TO piwheel
 REVOKE ALL ON FUNCTION public.register_builder(its_name text, its_memory_class integer, its_slots integer, its_targets smallint[], its_certificate_serial numeric, its_host_keys text[], its_address text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.release_lease(of_lease uuid, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.release_lease(of_lease uuid, why text) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.replicas() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.replicas() TO piwheels_dispatcher;
+GRANT ALL ON FUNCTION public.replicas() TO piwheels_reader;
 REVOKE ALL ON FUNCTION public.requeue_build(wanted_build bigint, why text, its_priority integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.requeue_build(wanted_build bigint, why text, its_priority integer) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.requeue_failures(why text, its_outcome public.outcome, its_missing text, its_toolchain text, its_target text, its_builder text, its_text text) FROM PUBLIC;
