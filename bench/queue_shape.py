@@ -1,85 +1,115 @@
-"""Prove the queue's shape: 752,817 releases x 3 targets with a history, 1 % wanted; how long do lease and record take?
+"""Prove the queue's shape: the same questions to a queue of the first run's size and of today's index, each with its whole history.
 
-Run: .venv/bin/python -m bench.queue_shape. Uses an embedded PostgreSQL with its defaults, one client, SQL time.
+Run: .venv/bin/python -m bench.queue_shape [--releases N ...]. One client unless it says otherwise, wall time of each call with its
+commit; embedded PostgreSQL with its defaults. Simulated catalogue: three targets, one build in a hundred wanted. Ends with 1 where
+a goal is missed.
 """
 
 import argparse
-import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import aiosql
-
+from bench.queue_crowd import Crowd, crowd
+from bench.queue_filled import FIRST, TODAY, fill, queries
+from bench.queue_touched import touched
 from piwheels_builder.db.connect import Connection, connected
 from piwheels_builder.db.embedded import EmbeddedDatabase
+from piwheels_builder.queue import leasing
+from piwheels_builder.queue.statistics import statistics as counted
 from tests.support.database import embedded_server, fresh_database
+from tests.support.fleet import TERM
 
-_queries = aiosql.from_path(Path(__file__).with_suffix(".sql"), "psycopg2")
-#: Nodes of a plan that read a whole table; on these two that would be the whole catalogue or history.
-_FORBIDDEN = {("Seq Scan", table) for table in ("build", "release", "upstream_file", "attempt", "wheel", "queue")}
+#: Goals: seconds of the slowest call in a hundred, the same at another size, builds a second that a crowd leases.
+SLOWEST, RATIO, CROWD = 0.010, 1.5, 2000
+LEASE, RECORD = "lease a batch of 10 builds", "record an attempt"
+
+
+@dataclass
+class Figures:
+    """What was measured at one size: seconds of every call, rows that each question read, what the crowd and the old query did."""
+
+    releases: int
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    crowd: Crowd | None = None
+    naive: float = 0.0
+
+    def p99(self, what: str) -> float:
+        ordered = sorted(self.seconds[what])
+        return ordered[int(len(ordered) * 0.99)]
 
 
 def main() -> int:
-    """Fill a database, time leases and records, look at the plans. Exit code 1 where a plan scans a whole table."""
+    """Measure at each size, print tables, compare with the goals."""
     options = _options()
-    with embedded_server() as server, fresh_database(server) as database:
-        _fill(database, options.releases)
-        leases, records = _run(database, options.rounds, options.builds)
-        _show(f"lease of {options.builds} builds", leases)
-        _show("record of one attempt", records)
-        scans = _full_scans(database)
-        print("plans with a full scan:", ", ".join(scans) or "none")
-    return 1 if scans else 0
+    measured = []
+    for releases in options.releases:
+        with embedded_server() as server, fresh_database(server) as database:
+            fill(database, releases)
+            measured.append(measure(database, releases, options.rounds))
+    _print(measured)
+    missed = list(_missed(measured))
+    print("\n".join(f"missed: {goal}" for goal in missed) or "every goal is reached")
+    return 1 if missed else 0
+
+
+def measure(database: EmbeddedDatabase, releases: int, rounds: int) -> Figures:
+    """All figures of a filled database. The crowd first, while the queue is whole."""
+    figures = Figures(releases)
+    figures.crowd = crowd(database, 64, min(20_000, releases // 50))
+    figures.rows = touched(database)
+    with ExitStack() as open_ones:
+        as_role = partial(_autocommitting, open_ones, database)
+        dispatcher, builder, reader = as_role("piwheels_dispatcher"), as_role("builder_bench"), as_role("piwheels_reader")
+        leasing.tend(dispatcher, TERM)
+        _time(figures, "totals of the queue", 200, partial(leasing.queue_totals, reader))
+        _time(figures, "statistics of everything", 200, partial(counted, reader))
+        _time(figures, "tend: reclaim, wake orphans, fold counts", 200, partial(leasing.tend, dispatcher, TERM))
+        _lease_and_record(figures, dispatcher, builder, rounds)
+        figures.naive, _ = _timed(lambda: list(queries.what_next_as_fleets_before(reader, builds=10)))
+    return figures
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--releases", type=int, default=752_817, help="releases in the catalogue (default: the first run's)")
-    parser.add_argument("--rounds", type=int, default=1000, help="batches leased and recorded")
-    parser.add_argument("--builds", type=int, default=10, help="builds in a batch")
+    parser.add_argument(
+        "--releases", type=int, nargs="+", default=[FIRST, TODAY], help="sizes (default: the first run's, and today's)"
+    )
+    parser.add_argument("--rounds", type=int, default=1000, help="batches leased and recorded (default: %(default)s)")
     return parser.parse_args()
 
 
-def _fill(database: EmbeddedDatabase, releases: int) -> None:
-    started = time.perf_counter()
-    with connected(database.conninfo("piwheels_owner")) as connection:
-        for fill in ("targets", "projects", "releases", "files", "builds", "attempts", "wheels", "queue"):
-            getattr(_queries, f"fill_{fill}")(connection, releases=releases)
-    with connected(database.conninfo("piwheels_owner"), autocommit=True) as connection:
-        _queries.analyze(connection)
-        counts = dict(_queries.row_counts(connection))
-    with connected(database.superuser_conninfo(), autocommit=True) as connection:
-        _queries.checkpoint(connection)
-    print(f"filled in {time.perf_counter() - started:.0f} s:", ", ".join(f"{n:,} {table}" for table, n in counts.items()))
+def _autocommitting(open_ones: ExitStack, database: EmbeddedDatabase, role: str) -> Connection:
+    return open_ones.enter_context(connected(database.conninfo(role), autocommit=True))
 
 
-def _run(database: EmbeddedDatabase, rounds: int, builds: int) -> tuple[list[float], list[float]]:
-    leases, records = [], []
-    with (
-        connected(database.conninfo("piwheels_dispatcher"), autocommit=True) as dispatcher,
-        connected(database.conninfo("builder_bench"), autocommit=True) as builder,
-    ):
-        for _ in range(rounds):
-            seconds, rows = _timed(lambda: list(_queries.lease(dispatcher, builds=builds)))
-            leases.append(seconds)
-            for place, row in enumerate(rows):
-                seconds, answer = _timed(partial(_record, builder, place, *row))
-                records.append(seconds)
-                if answer != "recorded":
-                    raise SystemExit(f"a result was not recorded, but {answer}")
-    return leases, records
+def _lease_and_record(figures: Figures, dispatcher: Connection, builder: Connection, rounds: int) -> None:
+    leases, records = figures.seconds.setdefault(LEASE, []), figures.seconds.setdefault(RECORD, [])
+    for _ in range(rounds):
+        seconds, rows = _timed(lambda: list(queries.lease(dispatcher, builds=10)))
+        leases.append(seconds)
+        for place, row in enumerate(rows):
+            seconds, answer = _timed(partial(record, builder, place, *row))
+            records.append(seconds)
+            if answer != "recorded":
+                raise SystemExit(f"a result was not recorded, but {answer}")
 
 
-def _record(connection: Connection, place: int, lease_id: str, build_id: int, wheel: str) -> Any:
+def record(connection: Connection, place: int, lease_id: str, build_id: int, wheel: str) -> Any:
     """Every fourth attempt has failed."""
     if place % 4 == 0:
-        return _queries.record_failure(connection, lease_id=lease_id, build_id=build_id)
-    return _queries.record_success(connection, lease_id=lease_id, build_id=build_id, wheel=wheel)
+        return queries.record_failure(connection, lease_id=lease_id, build_id=build_id)
+    return queries.record_success(connection, lease_id=lease_id, build_id=build_id, wheel=wheel)
+
+
+def _time(figures: Figures, what: str, times: int, call: Callable[[], object]) -> None:
+    figures.seconds[what] = [_timed(call)[0] for _ in range(times)]
 
 
 def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
@@ -88,30 +118,29 @@ def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - started, result
 
 
-def _show(what: str, seconds: list[float]) -> None:
-    ordered = sorted(seconds)
-    p99 = ordered[int(len(ordered) * 0.99)]
-    print(f"{what}: {len(ordered)} calls, median {statistics.median(ordered) * 1e3:.2f} ms, p99 {p99 * 1e3:.2f} ms")
+def _missed(measured: Sequence[Figures]) -> Iterator[str]:
+    for figures in measured:
+        for what in (LEASE, RECORD):
+            if figures.p99(what) > SLOWEST:
+                yield f"{what}, {figures.releases:,} releases: p99 {figures.p99(what) * 1e3:.1f} ms"
+        if figures.crowd is None or figures.crowd.twice or figures.crowd.builds_a_second < CROWD:
+            yield f"64 leasers, {figures.releases:,} releases: {figures.crowd}"
+    if len(measured) > 1 and measured[-1].p99(LEASE) > RATIO * measured[0].p99(LEASE):
+        yield f"{LEASE}: {measured[-1].p99(LEASE) / measured[0].p99(LEASE):.2f} times as long"
 
 
-def _full_scans(database: EmbeddedDatabase) -> list[str]:
-    """Tables that the statements inside lease_batch and record_attempt read whole, by auto_explain's plans."""
-    with connected(database.superuser_conninfo(database.name)) as connection:
-        _queries.explain_inner_statements(connection)
-        rows = list(_queries.lease(connection, builds=10))
-        _queries.be_the_bench_builder(connection)
-        for place, row in enumerate(rows):
-            _record(connection, place, *row)
-        connection.rollback()
-        plans = [json.loads(notice.partition("plan:\n")[2]) for notice in connection.notices if "plan:" in notice]
-    if not plans:
-        raise SystemExit("no plan was seen: auto_explain told nothing")
-    found = {(node["Node Type"], node.get("Relation Name", "")) for plan in plans for node in _nodes(plan["Plan"])}
-    return sorted(table for kind, table in found & _FORBIDDEN for _ in [kind])
-
-
-def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    return [plan, *(node for child in plan.get("Plans", []) for node in _nodes(child))]
+def _print(measured: Sequence[Figures]) -> None:
+    sizes = " | ".join(f"{figures.releases:,} releases" for figures in measured)
+    print(f"\n| median, p99 in ms | {sizes} |\n|---|{'--:|' * len(measured)}")
+    for what in measured[0].seconds:
+        cells = (f"{statistics.median(each.seconds[what]) * 1e3:.2f}, {each.p99(what) * 1e3:.2f}" for each in measured)
+        print(f"| {what} | {' | '.join(cells)} |")
+    crowds = (f"{each.crowd.builds_a_second:,.0f}" if each.crowd else "" for each in measured)
+    print(f"| 64 leasers at once, builds a second | {' | '.join(crowds)} |")
+    print(f"| what next, as fleets before asked it: seconds | {' | '.join(f'{each.naive:.1f}' for each in measured)} |")
+    print(f"\n| rows read | {sizes} |\n|---|{'--:|' * len(measured)}")
+    for what in measured[0].rows:
+        print(f"| {what} | {' | '.join(str(each.rows[what]) for each in measured)} |")
 
 
 if __name__ == "__main__":

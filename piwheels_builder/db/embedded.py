@@ -31,7 +31,7 @@ _SETTINGS = """
 listen_addresses = ''
 unix_socket_permissions = 0777
 shared_buffers = 32MB
-max_connections = 60
+max_connections = 100
 timezone = 'UTC'
 log_timezone = 'UTC'
 """

@@ -36,6 +36,17 @@ What it built since and is not published, and what it said had failed, is built 
 --withdraw it leaves its pages.
 """
 
+_DEMAND = """What users asked for and could not get: it is built before everything else, for all targets.
+
+It orders what is wanted, and makes nothing wanted that fleet.yml does not want; `force` does that. It is forgotten once nobody has
+asked for two months.
+"""
+_DEMAND_ADD = """Let a release go first, or without a version the newest release of a project, also the next ones.
+
+From an access log of the index (nginx's combined format; - is standard input): the projects whose pages it had to redirect to
+upstream, those asked for from the most addresses first.
+"""
+
 
 def add_commands(commands: "Subparsers") -> None:
     """Register this room's commands."""
@@ -78,6 +89,27 @@ def add_commands(commands: "Subparsers") -> None:
     distrust.add_argument("--reason", required=True, help="it stands with each build")
     distrust.add_argument("--withdraw", action="store_true", help="take what is published off its pages")
     distrust.set_defaults(run="piwheels_builder.queue.trust_commands:run_distrust")
+
+    numbers = commands.add_parser("statistics", help="how many there are of everything")
+    numbers.add_argument("--json", action="store_true", help="one object a line, for each target")
+    numbers.set_defaults(run="piwheels_builder.queue.statistics_commands:run_statistics")
+
+    _add_demand(commands.add_parser("demand", help="what users asked for and could not get", description=_DEMAND))
+
+
+def _add_demand(command: argparse.ArgumentParser) -> None:
+    actions = command.add_subparsers(metavar="ACTION", required=True)
+    add = actions.add_parser("add", help="let it go first", description=_DEMAND_ADD)
+    add.add_argument("choice", nargs="*", metavar="PROJECT[==VERSION]")
+    add.add_argument("--from-access-log", metavar="FILE", help="what the index had to redirect")
+    add.add_argument("--most", type=int, default=1000, metavar="N", help="of a log, no more projects (default: %(default)s)")
+    add.set_defaults(run="piwheels_builder.queue.demand_commands:run_demand_add")
+    listing = actions.add_parser("list", help="show it, the most asked first")
+    listing.add_argument("--json", action="store_true", help="one object a line")
+    listing.set_defaults(run="piwheels_builder.queue.demand_commands:run_demand_list")
+    drop = actions.add_parser("drop", help="let it go where it would have gone")
+    drop.add_argument("choice", nargs="+", metavar="PROJECT[==VERSION]")
+    drop.set_defaults(run="piwheels_builder.queue.demand_commands:run_demand_drop")
 
 
 def _add_kind(command: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ from psycopg2.extras import register_uuid
 from piwheels_builder.db.connect import Connection, Cursor
 from piwheels_builder.errors import BadInput
 from piwheels_builder.queue.batch import Batch, LeasedBuild, Sdist
-from piwheels_builder.queue.plan import SMALLEST_BATCH_SECONDS, BuilderLoad, Portion, hungry, portions
+from piwheels_builder.queue.plan import SMALLEST_BATCH_SECONDS, BuilderLoad, Portion, portions
 from piwheels_builder.targets import Target
 
 #: A batch never holds more, however short its builds are: a lease lost loses no more than this.
@@ -67,7 +67,8 @@ def lease_batches(connection: Connection, loads: Sequence[BuilderLoad], spool_se
 
     The caller commits, delivers, or gives them back.
     """
-    leasable = _queries.leasable_seconds(connection, most=MOST_BUILDS * max(1, len(hungry(loads, spool_seconds))))
+    _queries.end_delays(connection)
+    leasable = _queries.leasable_seconds(connection)
     planned = portions(loads, leasable, spool_seconds)
     batches = []
     for portion in chain(planned, _urgent_portions(connection, loads, {portion.builder for portion in planned})):

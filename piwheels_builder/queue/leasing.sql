@@ -3,15 +3,18 @@
 SELECT name, standing, slots, spool_seconds, spool_builds, wheels_waiting, has_room, standing_reason, logs_waiting, wheels_held
 FROM builder_load ORDER BY name;
 
--- name: leasable_seconds(most)$
--- Estimated work that could be leased now, counted no further than batches can use it: the queue may hold millions. What is queued for
--- a target whose last builder has left is nobody's work.
-SELECT coalesce(sum(estimate_seconds), 0)::float
-FROM (
-    SELECT estimate_seconds FROM queue JOIN target USING (target_id)
-    WHERE lease_id IS NULL AND waits_for IS NULL AND held IS NULL AND not_before <= now() AND wanted
-    LIMIT :most
-) AS head;
+-- name: end_delays()$
+-- Let builds whose pause is over be leased again.
+SELECT end_delays();
+
+-- name: leasable_seconds()$
+-- Estimated work that could be leased now, from the counts: the queue may hold millions. What is queued for a target whose last builder
+-- has left is nobody's work.
+SELECT greatest(coalesce(sum(amount), 0) - (
+           SELECT coalesce(sum(estimate_seconds), 0) FROM queue JOIN target USING (target_id)
+           WHERE not_before > '-infinity' AND lease_id IS NULL AND waits_for IS NULL AND held IS NULL AND wanted), 0)
+FROM statistics JOIN target USING (target_id)
+WHERE what LIKE 'queue free %%' AND wanted;
 
 -- name: lease_batch(builder, seconds, builds, term)
 -- Lease one batch; no rows where nothing fits.
@@ -76,26 +79,37 @@ SELECT reclaim_leases(:term);
 SELECT wake_orphans();
 
 -- name: queue_totals()^
--- What is unfinished, by what holds it up. Counts the queue, which is small, never the history. too_large is what no active builder
--- of its target has the memory for, while another of them has one. What is queued for a target whose last builder has left counts again
+-- What is unfinished, by what holds it up: from the counts, since the queue may hold millions. too_large is what no active builder of its
+-- target has the memory for, while another of them has one. What is queued for a target whose last builder has left counts again
 -- when it has one; wheels of a quarantined builder are not on their way.
-SELECT count(*) FILTER (WHERE free AND NOT too_large AND not_before <= now()) AS leasable,
-       count(*) FILTER (WHERE lease_id IS NOT NULL) AS leased,
-       count(*) FILTER (WHERE waits_for IS NOT NULL) AS waiting,
-       count(*) FILTER (WHERE held IS NOT NULL) AS held,
-       count(*) FILTER (WHERE free AND NOT too_large AND not_before > now()) AS delayed,
-       count(*) FILTER (WHERE free AND too_large) AS too_large,
+WITH active AS (
+    SELECT target_id, wanted, max(builder.memory_class) FILTER (WHERE standing = 'active') AS largest
+    FROM target LEFT JOIN builder_target USING (target_id) LEFT JOIN builder USING (builder_id)
+    GROUP BY target_id
+), counted AS (
+    SELECT what, number, wanted, coalesce(substring(what FROM '^queue free (.*)')::smallint > largest, false) AS too_large
+    FROM statistics JOIN active USING (target_id)
+    WHERE what LIKE 'queue %%'
+), delayed AS (
+    SELECT count(*) AS number FROM queue JOIN active USING (target_id)
+    WHERE not_before > '-infinity' AND not_before > now() AND lease_id IS NULL AND waits_for IS NULL AND held IS NULL
+      AND wanted AND NOT coalesce(memory_class > largest, false)
+)
+SELECT coalesce(sum(counted.number) FILTER (WHERE what LIKE 'queue free %%' AND wanted AND NOT too_large), 0)::bigint
+           - (SELECT number FROM delayed) AS leasable,
+       coalesce(sum(counted.number) FILTER (WHERE what = 'queue leased'), 0)::bigint AS leased,
+       coalesce(sum(counted.number) FILTER (WHERE what = 'queue waiting' AND wanted), 0)::bigint AS waiting,
+       coalesce(sum(counted.number) FILTER (WHERE what = 'queue held' AND wanted), 0)::bigint AS held,
+       (SELECT number FROM delayed) AS delayed,
+       coalesce(sum(counted.number) FILTER (WHERE wanted AND too_large), 0)::bigint AS too_large,
        (SELECT count(*) FROM wheel_awaiting) AS unpublished
-FROM queue
-JOIN target USING (target_id)
-LEFT JOIN (
-    SELECT target_id, max(builder.memory_class) AS largest
-    FROM builder_target JOIN builder USING (builder_id) WHERE standing = 'active' GROUP BY target_id
-) AS active USING (target_id)
-CROSS JOIN LATERAL (
-    SELECT lease_id IS NULL AND held IS NULL AND waits_for IS NULL AS free, coalesce(queue.memory_class > largest, false) AS too_large
-) AS row
-WHERE wanted OR lease_id IS NOT NULL;
+FROM counted;
+
+-- name: statistics()
+-- How many there are of what and how much that amounts to, for each target (null where it is of none).
+SELECT what, target.python || '-' || target.architecture || '-' || target.os_release AS target, number, amount
+FROM statistics LEFT JOIN target USING (target_id)
+ORDER BY what, target_id;
 
 -- name: trip_breaker()
 -- Pause what has left its history; what was paused now (no name is everything), and why.

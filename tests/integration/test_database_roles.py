@@ -17,9 +17,19 @@ PUBLISH = "SELECT publish_wheel(1, NULL, NULL, NULL, NULL, NULL, NULL, '{}')"
 TWIN = "SELECT publish_twin(1, 'demo-1.0-py3-none-any.whl', repeat('0', 64), 1)"
 TABLES = (
     *("project", "release", "upstream_file", "build", "queue", "attempt", "wheel", "builder", "page_due", "opt_out"),
-    *("builder_health", "dispatch_pause", "memory_limit", "lease", "incident", "hosted_pi"),
+    *(
+        "builder_health",
+        "dispatch_pause",
+        "memory_limit",
+        "lease",
+        "incident",
+        "hosted_pi",
+        "demand",
+        "statistic",
+        "statistic_change",
+    ),
 )
-VIEWS = ("wheel_awaiting", "log_awaiting", "builder_load")
+VIEWS = ("wheel_awaiting", "log_awaiting", "builder_load", "statistics")
 SUSPECT = "SELECT suspect_builder('pi1', 'what', true)"
 DISTRUST = "SELECT * FROM distrust_builder('pi1', now(), 'why', true)"
 LOG_STORED = "SELECT log_stored(1, NULL)"
@@ -37,6 +47,9 @@ INNER = (
     "SELECT answer_without_lease(NULL::builder, NULL, NULL)",
     "SELECT may_be_wheel_of(1, 'x')",
     "SELECT want_targets()",
+    "SELECT fold_statistics()",
+    "SELECT recount_statistics()",
+    "SELECT unfinished(1)",
     "SELECT admit_login('builder_pi1')",
     "SELECT told_of_builder('pi1')",
     "SELECT end_long_sessions('1 hour')",
@@ -56,6 +69,10 @@ MAY = [
     ("piwheels_dispatcher", "INSERT INTO opt_out (project, reason) VALUES ('demo', 'asked')"),
     ("piwheels_dispatcher", FAILURES),
     ("piwheels_dispatcher", REQUEUE),
+    ("piwheels_dispatcher", "SELECT note_demand('demo', '', 1), drop_demand('demo', '')"),
+    ("piwheels_dispatcher", "SELECT * FROM want_builds('{1}', '{1}', '{1}', '{60}', '{null}')"),
+    ("piwheels_dispatcher", "SELECT end_delays()"),
+    ("piwheels_dispatcher", "UPDATE target SET swept_to = 0"),
     ("piwheels_dispatcher", "SELECT * FROM trip_breaker()"),
     ("piwheels_reader", FAILURES),
     ("builder_pi1", RECORD),

@@ -2,38 +2,49 @@
 -- use, the next one; after running out of memory, at least the class above that try's. Never more than any builder of its target has.
 CREATE OR REPLACE FUNCTION class_needed(peak bigint, class_before smallint, ran_out boolean, of_target smallint) RETURNS smallint
 LANGUAGE sql STABLE AS $$
-    SELECT least(
-        greatest((SELECT count(*) FROM memory_limit WHERE peak > 0.8 * bytes), CASE WHEN ran_out THEN class_before + 1 ELSE 0 END),
-        coalesce(largest_class(of_target), 2))::smallint
+    -- Most need the smallest class: then the fleet's builders are not looked at.
+    SELECT CASE WHEN needed = 0 THEN 0 ELSE least(needed, coalesce(largest_class(of_target), 2)) END::smallint
+    FROM (
+        SELECT greatest((SELECT count(*) FROM memory_limit WHERE peak > 0.8 * bytes),
+                        CASE WHEN ran_out THEN class_before + 1 ELSE 0 END) AS needed) AS class
 $$;
 
 -- The last word on how long a build will take and what memory it needs: the last five of its project's ten newest attempts that
--- ended by no fault of ours, else the caller's guess and the smallest class.
-CREATE OR REPLACE FUNCTION expected_cost(wanted_build bigint, guess_seconds real, OUT seconds real, OUT memory_class smallint)
+-- ended by no fault of ours. Without any, null seconds and the smallest class.
+CREATE OR REPLACE FUNCTION cost_of_project(its_project integer, its_target smallint, OUT seconds real, OUT memory_class smallint)
 LANGUAGE sql STABLE AS $$
     WITH past AS (
-        SELECT newest.seconds, class_needed(newest.peak_memory, newest.memory_class, blame = 'memory', build.target_id) AS class
-        FROM build
-        JOIN release USING (release_id)
-        CROSS JOIN LATERAL (
-            SELECT * FROM attempt WHERE attempt.project_id = release.project_id ORDER BY attempt_id DESC LIMIT 10
-        ) AS newest
+        SELECT newest.seconds, class_needed(newest.peak_memory, newest.memory_class, blame = 'memory', its_target) AS class
+        FROM (SELECT * FROM attempt WHERE project_id = its_project ORDER BY attempt_id DESC LIMIT 10) AS newest
         JOIN outcome_meaning ON outcome_meaning.outcome = newest.outcome AND blame <> 'infrastructure'
-        WHERE build.build_id = wanted_build
         ORDER BY newest.attempt_id DESC
         LIMIT 5
     )
-    SELECT greatest(coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY past.seconds), guess_seconds), 0.1)::real,
-           coalesce(max(past.class), 0)::smallint
+    SELECT (percentile_cont(0.5) WITHIN GROUP (ORDER BY past.seconds))::real, coalesce(max(past.class), 0)::smallint
     FROM past
 $$;
+
+-- A build that others may wait for: it, where it has not ended and will not while this transaction lasts, else null. Somebody who
+-- waited for one that ended a moment ago would wait for ever.
+CREATE OR REPLACE FUNCTION unfinished(leader bigint) RETURNS bigint LANGUAGE plpgsql STRICT AS $$
+BEGIN
+    PERFORM FROM queue WHERE build_id = leader FOR SHARE;
+    IF FOUND THEN
+        RETURN leader;
+    END IF;
+    -- Its wheel is yet to be published.
+    RETURN (SELECT build_id FROM build WHERE build_id = leader AND state = 'built' FOR SHARE);
+END $$;
 
 -- Put a pending build into the queue. Nothing happens where it is there already.
 CREATE OR REPLACE FUNCTION enqueue(wanted_build bigint, its_priority integer, guess_seconds real, leader bigint DEFAULT NULL)
 RETURNS void LANGUAGE sql AS $$
     INSERT INTO queue (build_id, target_id, memory_class, priority, estimate_seconds, waits_for)
-    SELECT build.build_id, build.target_id, cost.memory_class, its_priority, cost.seconds, leader
-    FROM build, expected_cost(build.build_id, guess_seconds) AS cost
+    SELECT build.build_id, build.target_id, cost.memory_class, demanded_priority(build.release_id, its_priority),
+           greatest(coalesce(cost.seconds, guess_seconds), 0.1), unfinished(leader)
+    FROM build
+    JOIN release USING (release_id)
+    CROSS JOIN LATERAL cost_of_project(release.project_id, build.target_id) AS cost
     WHERE build.build_id = wanted_build AND build.state = 'pending'
     ON CONFLICT (build_id) DO NOTHING
 $$;
@@ -108,4 +119,52 @@ BEGIN
           AND queue.priority > its_priority;
     END IF;
     RETURN wanted;
+END $$;
+
+-- Want many builds at once, each as want_build does; five arrays of one length. leader_targets names the target whose build of the same
+-- release leads, null where none does; it may be among those asked for here. The answer is what this call put into the queue.
+CREATE OR REPLACE FUNCTION want_builds(
+    releases bigint[], targets smallint[], priorities smallint[], guesses real[], leader_targets smallint[]
+) RETURNS TABLE (release_id bigint, target_id smallint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    queued bigint[];
+    follow boolean;
+BEGIN
+    WITH wanted AS (
+        INSERT INTO build (release_id, target_id, reason)
+        SELECT release_id, target_id, 'wanted' FROM unnest(releases, targets) AS asked (release_id, target_id)
+        ORDER BY release_id, target_id
+        ON CONFLICT (release_id, target_id) DO UPDATE SET state = 'pending', reason = 'wanted again'
+            WHERE build.state = 'skipped' AND build.reason NOT LIKE 'served by %'
+        RETURNING build_id
+    )
+    SELECT array_agg(build_id) INTO queued FROM wanted;
+    UPDATE queue SET priority = asked.priority
+    FROM unnest(releases, targets, priorities) AS asked (release_id, target_id, priority)
+    JOIN build USING (release_id, target_id)
+    WHERE queue.build_id = build.build_id AND queue.priority > asked.priority;
+    -- Leaders first, since who waits for one looks whether it is there.
+    FOREACH follow IN ARRAY ARRAY[false, true] LOOP
+        INSERT INTO queue (build_id, target_id, memory_class, priority, estimate_seconds, waits_for)
+        SELECT build.build_id, build.target_id, cost.memory_class, demanded_priority(build.release_id, asked.priority),
+               greatest(coalesce(cost.seconds, asked.guess), 0.1), unfinished(leader.build_id)
+        FROM unnest(releases, targets, priorities, guesses, leader_targets)
+             AS asked (release_id, target_id, priority, guess, leader_target)
+        JOIN build USING (release_id, target_id)
+        JOIN release USING (release_id)
+        JOIN (
+            SELECT kind.project_id, kind.target_id, cost.seconds, cost.memory_class
+            FROM (
+                SELECT DISTINCT release.project_id, asked.target_id
+                FROM unnest(releases, targets) AS asked (release_id, target_id) JOIN release USING (release_id)
+            ) AS kind
+            CROSS JOIN LATERAL cost_of_project(kind.project_id, kind.target_id) AS cost
+        ) AS cost ON cost.project_id = release.project_id AND cost.target_id = build.target_id
+        LEFT JOIN build AS leader ON leader.release_id = asked.release_id AND leader.target_id = asked.leader_target
+        WHERE build.build_id = ANY (queued) AND (asked.leader_target IS NOT NULL) = follow
+        ON CONFLICT (build_id) DO NOTHING;
+    END LOOP;
+    RETURN QUERY SELECT build.release_id, build.target_id FROM build WHERE build.build_id = ANY (queued);
 END $$;

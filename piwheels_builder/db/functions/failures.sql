@@ -52,7 +52,7 @@ BEGIN
     )
     INSERT INTO queue (build_id, target_id, memory_class, priority, estimate_seconds, waits_for)
     SELECT build_id, target_id, class_needed(peak_memory, memory_class, blame = 'memory', target_id),
-           CASE newest_first WHEN 1 THEN 1 ELSE 2 END, greatest(seconds, 0.1), nullif(leader, build_id)
+           demanded_priority(release_id, CASE newest_first WHEN 1 THEN 1 ELSE 2 END), greatest(seconds, 0.1), nullif(leader, build_id)
     FROM led JOIN last USING (build_id) JOIN release USING (release_id)
     ON CONFLICT DO NOTHING;
     RETURN coalesce(cardinality(wanted), 0);

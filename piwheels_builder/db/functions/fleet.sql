@@ -2,7 +2,8 @@
 CREATE OR REPLACE FUNCTION want_targets() RETURNS boolean
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
-    UPDATE target SET wanted = NOT wanted
+    -- One that is wanted again has missed what came out meanwhile.
+    UPDATE target SET wanted = NOT wanted, swept_to = CASE WHEN wanted THEN swept_to ELSE 0 END
     WHERE wanted <> EXISTS (
         SELECT FROM builder_target JOIN builder USING (builder_id)
         WHERE builder_target.target_id = target.target_id AND standing <> 'retired');
@@ -109,10 +110,11 @@ CREATE OR REPLACE VIEW builder_load AS
            coalesce(logs.number, 0) AS logs_waiting,
            coalesce(outbox.held, 0) AS wheels_held
     FROM builder
-    LEFT JOIN (
-        SELECT builder_id, sum(estimate_seconds) AS seconds, count(*) AS builds
-        FROM queue WHERE lease_id IS NOT NULL GROUP BY builder_id
-    ) AS spool USING (builder_id)
+    -- For each builder, so that its own rows are read whatever the planner thinks of a queue of millions.
+    CROSS JOIN LATERAL (
+        SELECT sum(estimate_seconds) AS seconds, count(*) AS builds
+        FROM queue WHERE queue.builder_id = builder.builder_id AND lease_id IS NOT NULL
+    ) AS spool
     LEFT JOIN (
         SELECT attempt.builder_id, count(*) FILTER (WHERE trusted) AS wheels, count(*) FILTER (WHERE NOT trusted) AS held
         FROM wheel JOIN attempt USING (attempt_id) JOIN builder USING (builder_id)

@@ -10,7 +10,7 @@ RETURNS bigint[] LANGUAGE sql STABLE AS $$
             SELECT queue.build_id, queue.priority, queue.memory_class, queue.estimate_seconds
             FROM queue
             WHERE queue.target_id = builder_target.target_id AND queue.memory_class = class
-              AND queue.lease_id IS NULL AND queue.waits_for IS NULL AND queue.held IS NULL AND queue.not_before <= now()
+              AND queue.lease_id IS NULL AND queue.waits_for IS NULL AND queue.held IS NULL AND queue.not_before = '-infinity'
               AND queue.build_id <> ALL (passed_over)
             ORDER BY queue.priority, queue.estimate_seconds DESC, queue.build_id
             LIMIT most_builds
@@ -43,8 +43,11 @@ DECLARE
     me          builder;
     new_id      uuid := gen_random_uuid();
     chosen      bigint[];
-    taken       bigint[];
+    locked      bigint[];
+    taken       bigint[] := '{}';
     passed_over bigint[] := '{}';
+    reach       integer := most_builds;
+    wanted      integer;
 BEGIN
     IF NOT EXISTS (SELECT FROM builder WHERE name = to_builder) THEN
         RAISE EXCEPTION 'no builder is called %', to_builder USING ERRCODE = 'no_data_found';
@@ -56,33 +59,40 @@ BEGIN
         RETURN;
     END IF;
     LOOP
-        chosen := next_builds(me, budget_seconds, most_builds, passed_over);
+        chosen := next_builds(me, CASE WHEN wanted IS NULL THEN budget_seconds ELSE 'Infinity' END::real, reach, passed_over);
         EXIT WHEN chosen IS NULL;
-        WITH leased AS (
-            UPDATE queue SET lease_id = new_id, builder_id = me.builder_id, expires_at = now() + term
-            WHERE queue.build_id IN (
-                SELECT free.build_id FROM queue AS free JOIN build USING (build_id)
-                -- Asked again, since it may have been leased and come back since it was chosen. Upstream may have dropped its sdist.
-                WHERE free.build_id = ANY (chosen) AND free.lease_id IS NULL AND free.held IS NULL AND free.not_before <= now()
-                  AND EXISTS (SELECT FROM upstream_file WHERE upstream_file.release_id = build.release_id AND kind = 'sdist')
-                FOR UPDATE OF free SKIP LOCKED)
-            RETURNING queue.build_id
-        )
-        SELECT array_agg(build_id) INTO taken FROM leased;
-        EXIT WHEN taken IS NOT NULL;
+        wanted := coalesce(wanted, cardinality(chosen));
+        SELECT array_agg(build_id ORDER BY place) INTO locked
+        FROM (
+            SELECT free.build_id, place
+            FROM unnest(chosen) WITH ORDINALITY AS wish (build_id, place)
+            JOIN queue AS free USING (build_id)
+            JOIN build USING (build_id)
+            -- Asked again, since it may have been leased and come back since it was chosen. Upstream may have dropped its sdist.
+            WHERE free.lease_id IS NULL AND free.held IS NULL AND free.waits_for IS NULL AND free.not_before = '-infinity'
+              AND EXISTS (SELECT FROM upstream_file WHERE upstream_file.release_id = build.release_id AND kind = 'sdist')
+            ORDER BY place
+            LIMIT wanted - cardinality(taken)
+            FOR UPDATE OF free SKIP LOCKED) AS mine;
+        taken := taken || coalesce(locked, '{}');
+        EXIT WHEN cardinality(taken) >= wanted;
+        -- Others are at the same place in the queue. To look further ahead each time is to meet them a few times and not sixty.
         passed_over := passed_over || chosen;
+        reach := least(reach * 8, 5000);
     END LOOP;
-    IF taken IS NOT NULL THEN
-        INSERT INTO lease (lease_id, builder_id, builds) VALUES (new_id, me.builder_id, taken);
+    IF taken = '{}' THEN
+        RETURN;
     END IF;
-    UPDATE build SET state = 'leased', reason = 'leased to ' || me.name
-    FROM queue WHERE queue.build_id = ANY (chosen) AND queue.lease_id = new_id AND build.build_id = queue.build_id;
+    -- By primary key alone: any other index of the queue may hold millions.
+    UPDATE queue SET lease_id = new_id, builder_id = me.builder_id, expires_at = now() + term WHERE build_id = ANY (taken);
+    UPDATE build SET state = 'leased', reason = 'leased to ' || me.name WHERE build_id = ANY (taken);
+    INSERT INTO lease (lease_id, builder_id, builds) VALUES (new_id, me.builder_id, taken);
     RETURN QUERY
     SELECT new_id, queue.build_id, queue.expires_at, queue.estimate_seconds, queue.memory_class,
            project.name, release.version, target.python, target.architecture, target.os_release,
            sdist.filename, sdist.url, sdist.sha256, sdist.size, sdist.upload_time
-    FROM unnest(chosen) WITH ORDINALITY AS line (build_id, place)
-    JOIN queue ON queue.build_id = line.build_id AND queue.lease_id = new_id
+    FROM unnest(taken) WITH ORDINALITY AS line (build_id, place)
+    JOIN queue ON queue.build_id = line.build_id
     JOIN build ON build.build_id = line.build_id
     JOIN release ON release.release_id = build.release_id
     JOIN project ON project.project_id = release.project_id
@@ -100,7 +110,10 @@ END $$;
 CREATE OR REPLACE FUNCTION release_lease(of_lease uuid, why text) RETURNS integer
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     WITH given_back AS (
-        UPDATE queue SET lease_id = NULL, builder_id = NULL, expires_at = NULL WHERE lease_id = of_lease RETURNING build_id
+        UPDATE queue SET lease_id = NULL, builder_id = NULL, expires_at = NULL
+        FROM lease
+        WHERE lease.lease_id = of_lease AND queue.lease_id = of_lease AND queue.builder_id = lease.builder_id
+        RETURNING build_id
     ), told AS (
         UPDATE build SET state = 'pending', reason = why FROM given_back WHERE given_back.build_id = build.build_id
         RETURNING build.build_id
@@ -115,13 +128,15 @@ CREATE OR REPLACE FUNCTION hears_builders() RETURNS boolean LANGUAGE sql STABLE 
 $$;
 
 -- Take back leases that expired: by this clock alone, and never within one term of a database start or while nobody is heard of, so
--- that builders have had the time to say that they live. What is told of leases and incidents is forgotten after sixty days. Whoever keeps the
--- database busy for ten minutes is shown the door.
+-- that builders have had the time to say that they live. What is told of leases and incidents is forgotten after sixty days, and so is what
+-- nobody asked for since. Whoever keeps the database busy for ten minutes is shown the door. Changes of counts are folded.
 CREATE OR REPLACE FUNCTION reclaim_leases(term interval) RETURNS integer
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     DELETE FROM lease WHERE leased_at < now() - interval '60 days';
     DELETE FROM incident WHERE last_at < now() - interval '60 days';
+    DELETE FROM demand WHERE asked_last_at < now() - interval '60 days';
     SELECT end_long_sessions('10 minutes');
+    SELECT fold_statistics();
     WITH reclaimed AS (
         UPDATE queue SET lease_id = NULL, builder_id = NULL, expires_at = NULL
         WHERE lease_id IS NOT NULL AND expires_at < now() AND pg_postmaster_start_time() < now() - term
@@ -135,24 +150,34 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT count(*)::integer FROM told
 $$;
 
+-- Let builds whose pause is over be leased again. What another caller is letting go at this moment is left to it.
+CREATE OR REPLACE FUNCTION end_delays() RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    UPDATE queue SET not_before = '-infinity'
+    WHERE build_id IN (
+        SELECT build_id FROM queue WHERE not_before > '-infinity' AND not_before <= now() FOR UPDATE SKIP LOCKED)
+$$;
+
 -- Start builds that wait for a sibling nobody can build: parked, or of a target without a builder large enough that is active or will
--- be again.
+-- be again. Reads those leaders, and not who waits: that a leader has not ended is seen to when somebody begins to wait (unfinished).
 CREATE OR REPLACE FUNCTION wake_orphans() RETURNS integer
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-    WITH hopeless AS (
-        SELECT DISTINCT waiting.waits_for AS leader
-        FROM queue AS waiting
-        LEFT JOIN queue AS leader ON leader.build_id = waiting.waits_for
-        WHERE waiting.waits_for IS NOT NULL AND (
-            (leader.build_id IS NULL AND NOT EXISTS (
-                SELECT FROM build WHERE build.build_id = waiting.waits_for AND state = 'built'))
-            OR leader.held IS NOT NULL
-            OR (leader.build_id IS NOT NULL AND leader.lease_id IS NULL AND NOT EXISTS (
-                SELECT FROM builder_target JOIN builder USING (builder_id)
-                WHERE builder_target.target_id = leader.target_id AND builder.standing IN ('active', 'paused')
-                  AND builder.memory_class >= leader.memory_class)))
+    WITH unable AS (
+        SELECT target_id, class::smallint AS memory_class
+        FROM target CROSS JOIN generate_series(0, 2) AS class
+        WHERE NOT EXISTS (
+            SELECT FROM builder_target JOIN builder USING (builder_id)
+            WHERE builder_target.target_id = target.target_id AND builder.standing IN ('active', 'paused')
+              AND builder.memory_class >= class)
+    ), stuck AS (
+        SELECT build_id FROM queue WHERE held IS NOT NULL
+        UNION ALL
+        SELECT build_id
+        FROM unable JOIN queue USING (target_id, memory_class)
+        WHERE lease_id IS NULL AND waits_for IS NULL AND held IS NULL AND not_before = '-infinity'
     ), woken AS (
-        SELECT leader, wake_siblings(leader) FROM hopeless
+        SELECT build_id, wake_siblings(build_id) FROM stuck
+        WHERE EXISTS (SELECT FROM queue AS waiting WHERE waiting.waits_for = stuck.build_id)
     )
     SELECT count(*)::integer FROM woken
 $$;
