@@ -36,6 +36,7 @@ def add_commands(commands: "Subparsers") -> None:
     _add_sync(commands)
     _add_freshness(commands)
     _add_explain(commands)
+    _add_sweep(commands)
     for name, brief, description in _WORDS:
         _add_word(commands.add_parser(name, help=brief, description=description))
 
@@ -78,6 +79,18 @@ def _add_explain(commands: "Subparsers") -> None:
     command.add_argument("choice", metavar=_CHOICE)
     command.add_argument("--json", action="store_true", help="print a list of objects")
     command.set_defaults(run="piwheels_builder.catalogue.commands:run_explain")
+
+
+def _add_sweep(commands: "Subparsers") -> None:
+    command = commands.add_parser(
+        "sweep",
+        help="look through the whole catalogue for what a new target needs",
+        description="Look through the whole catalogue for what targets need that were added since, or are wanted again. Builders "
+        "go on meanwhile; interrupted, the next one goes on where it stopped.",
+    )
+    command.add_argument("--again", action="store_true", help="from the beginning, for every target: fleet.yml wants more")
+    command.add_argument("--seconds", type=float, metavar="N", help="stop after so long (default: when all is looked at)")
+    command.set_defaults(run="piwheels_builder.catalogue.sweep_commands:run_sweep")
 
 
 def _add_word(command: argparse.ArgumentParser) -> None:

@@ -16,12 +16,12 @@ from piwheels_builder.targets import Target
 
 _queries = aiosql.from_path(Path(str(files(__package__))) / "wanting.sql", "psycopg2")
 #: Siblings wait while their leader is in one of these; a built wheel may still turn out to serve them when it is published.
-_UNFINISHED = (BuildState.PENDING, BuildState.LEASED, BuildState.BUILDING, BuildState.BUILT)
+UNFINISHED = (BuildState.PENDING, BuildState.LEASED, BuildState.BUILDING, BuildState.BUILT)
 #: want_build never revives what a sibling's wheel serves (its reason begins so).
 _SERVED = "served by "
 
 #: The first guess of a build's duration: unpacking and the hooks take seconds whatever the size, and compiling grows with the
-#: source. Real attempts of the project replace it (expected_cost).
+#: source. Real attempts of the project replace it (cost_of_project).
 LEAST_SECONDS = 10
 SECONDS_PER_MB = 60
 MOST_SECONDS = 2 * 3600
@@ -104,7 +104,7 @@ def _want(
         if not isinstance(each.need, Wanted):
             continue
         build_id = each.build.build_id if each.build else None
-        if _is_to_queue(each.build) or _is_to_hasten(each):
+        if is_to_queue(each.build) or _is_to_hasten(each):
             queued = _queries.want_build(
                 connection,
                 release_id=release.release_id,
@@ -116,7 +116,7 @@ def _want(
             build_id = queued or build_id
             if queued is not None:
                 yield QueueChange(project.name, release.spelling, str(each.target.target))
-        elif each.build and each.build.state not in _UNFINISHED:
+        elif each.build and each.build.state not in UNFINISHED:
             continue
         leader = leader or build_id
 
@@ -125,13 +125,14 @@ def _is_to_hasten(each: TargetNeed) -> bool:
     return each.need == Wanted(FORCED) and each.build is not None and each.build.state == BuildState.PENDING
 
 
-def _is_to_queue(build: KnownBuild | None) -> bool:
+def is_to_queue(build: KnownBuild | None) -> bool:
+    """Whether a wanted build is still to be made, or was skipped for a reason that no longer holds."""
     return build is None or (build.state == BuildState.SKIPPED and not build.reason.startswith(_SERVED))
 
 
 def _served(target: WantedTarget, builds: Mapping[int, KnownBuild]) -> NotWanted | None:
     """Whether a sibling's published wheel already serves a target that was never built for, such as one added later."""
-    if not _is_to_queue(builds.get(target.target_id)):
+    if not is_to_queue(builds.get(target.target_id)):
         return None
     for sibling in builds.values():
         if sibling.published and sibling.wheel and serves_sibling(sibling.wheel, Target.parse(sibling.target), target.target):
