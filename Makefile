@@ -40,7 +40,7 @@ schema: setup-dev     ## write piwheels_builder/db/schema.sql anew, after a new 
 	@WRITE_SCHEMA=1 scripts/in-venv pytest -q tests/integration/test_database_schema.py
 
 bench: setup-dev      ## measure: the queue at the size of the first run's catalogue, pages, a round over 1,000 hosts, ordering 20 Pis
-	@scripts/in-venv python -m bench.queue_shape
+	@scripts/in-venv python -m bench.queue_shape --releases 752817
 	@scripts/in-venv python -m bench.publish_pages
 	@scripts/in-venv python -m bench.round
 	@scripts/in-venv python -m bench.hosted_pis
