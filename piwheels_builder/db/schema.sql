@@ -1580,11 +1580,6 @@ BEGIN
         WHERE builder_target.target_id = target.target_id AND standing <> 'retired');
     RETURN FOUND;
 END $$;
-CREATE FUNCTION public.wheels_moved(wheels bigint[]) RETURNS void
-    LANGUAGE sql SECURITY DEFINER
-    SET search_path TO 'public', 'pg_temp'
-    AS $$
-    UPDATE wheel SET moved_at = now() WHERE wheel_id = ANY (wheels) AND published_at IS NOT NULL AND moved_at IS NULL
 CREATE FUNCTION public.wheel_standing(filename text, published_at timestamp with time zone, withdrawn_at timestamp with time zone) RETURNS text
     LANGUAGE sql IMMUTABLE
     AS $$
@@ -1592,6 +1587,12 @@ CREATE FUNCTION public.wheel_standing(filename text, published_at timestamp with
                 WHEN published_at IS NULL THEN NULL
                 WHEN filename LIKE '%-none-any.whl' THEN 'wheel pure'
                 ELSE 'wheel compiled' END
+$$;
+CREATE FUNCTION public.wheels_moved(wheels bigint[]) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    UPDATE wheel SET moved_at = now() WHERE wheel_id = ANY (wheels) AND published_at IS NOT NULL AND moved_at IS NULL
 $$;
 CREATE FUNCTION public.withdraw_twin() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2309,9 +2310,9 @@ GRANT ALL ON FUNCTION public.want_build(its_release bigint, its_target smallint,
 REVOKE ALL ON FUNCTION public.want_builds(releases bigint[], targets smallint[], priorities smallint[], guesses real[], leader_targets smallint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.want_builds(releases bigint[], targets smallint[], priorities smallint[], guesses real[], leader_targets smallint[]) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.want_targets() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.wheel_standing(filename text, published_at timestamp with time zone, withdrawn_at timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.wheels_moved(wheels bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.wheels_moved(wheels bigint[]) TO piwheels_publisher;
-REVOKE ALL ON FUNCTION public.wheel_standing(filename text, published_at timestamp with time zone, withdrawn_at timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.withdraw_twin() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.withdraw_wheel(its_wheel bigint, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.withdraw_wheel(its_wheel bigint, why text) TO piwheels_publisher;
@@ -2399,10 +2400,10 @@ GRANT SELECT ON TABLE public.statistics TO piwheels_publisher;
 GRANT SELECT ON TABLE public.target TO piwheels_reader;
 GRANT SELECT ON TABLE public.target TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.target TO piwheels_publisher;
+GRANT UPDATE(swept_to) ON TABLE public.target TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.unfollowed_project TO piwheels_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.unfollowed_project TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.unfollowed_project TO piwheels_publisher;
-GRANT UPDATE(swept_to) ON TABLE public.target TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.upstream_file TO piwheels_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.upstream_file TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.upstream_file TO piwheels_publisher;

@@ -198,4 +198,5 @@ def test_a_power_cut_leaves_a_builder(builder: Builder) -> None:
     with serving(gateway) as upstream:
         upstream.offer(Release("after-the-cut", platform=True))
         builder.build("after-the-cut", upstream=upstream.url)
-    assert len(builder.fleet.ask(_WHEELS % "after-the-cut")) == 1
+    # Its twin for armv6l is there, too.
+    assert "after_the_cut-1.0-cp311-cp311-linux_armv7l.whl" in builder.fleet.ask(_WHEELS % "after-the-cut")
