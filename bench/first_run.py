@@ -18,8 +18,8 @@ MOST_ALL, MOST_MISSING = 31.0, 5.0
 #: How long a compiled release takes with pip, in pure ones: None is as measured on the list of benchmarks.md, which leaves out what
 #: compiles for more than ten seconds there; 15 and 40 (assumed) give a quarter and nearly half of all time to compiled releases.
 TIMES_PURE = (None, 15.0, 40.0)
-#: Share of the pure releases with an sdist that have no wheel upstream: 0.37 as of the newest releases in a public snapshot of March
-#: 2024 (103,155 of 296,203 have an sdist alone; 97 in 100 of the others a generic wheel); 0.2 and 0.6 are assumed.
+#: Share of the pure releases with an sdist that have no wheel upstream: 0.37 as of the newest releases in a public snapshot of
+#: March 2024 (103,155 of 296,203 have an sdist alone; 97 in 100 of the others a generic wheel); 0.2 and 0.6 are assumed.
 WITHOUT_WHEEL = (0.2, 0.37, 0.6)
 _ROW = re.compile(r"^\| \S+ \S+ \| (compiled|) ?\| ([\d.]+) \| [\d.]+ \| ([\d.]+) \|")
 _SLOTS = re.compile(r"^\| whole list, seconds \| [\d.]+ \| [\d.]+ \| ([\d.]+) \| [\d.]+ \| ([\d.]+) \|", re.MULTILINE)

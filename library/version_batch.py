@@ -207,8 +207,9 @@ def lease(connection: Connection, params: dict[str, Any]) -> dict[str, Any]:
     term = timedelta(seconds=params["lease_seconds"])
     reclaimed, woken = leasing.tend(connection, term)
     trips = breaker.trip_breaker(connection)
-    loads = leasing.builder_loads(connection, params["builders"])
-    batches = leasing.lease_batches(connection, loads, params["spool_seconds"], term)
+    # Of the whole fleet: a batch for one builder is its share of what is left.
+    loads = leasing.builder_loads(connection)
+    batches = leasing.lease_batches(connection, loads, params["spool_seconds"], term, only=params["builders"])
     return {
         "changed": bool(batches or reclaimed or woken or trips),
         "warnings": [f"{trip}; `piwheels-builder failures` shows what fails" for trip in trips],

@@ -569,6 +569,51 @@ CREATE FUNCTION public.largest_class(of_target smallint) RETURNS smallint
     SELECT max(memory_class) FROM builder_target JOIN builder USING (builder_id)
     WHERE target_id = of_target AND standing <> 'retired'
 $$;
+CREATE FUNCTION public.learn_estimates(most integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    until   bigint;
+    changed integer;
+BEGIN
+    SELECT attempt_id INTO until FROM learned FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN 0;
+    END IF;
+    WITH news AS MATERIALIZED (
+        SELECT attempt_id, project_id, seconds, estimate_seconds, blame
+        FROM attempt JOIN outcome_meaning USING (outcome)
+        WHERE attempt_id > until ORDER BY attempt_id LIMIT most
+    ), surprising AS (
+        SELECT DISTINCT project_id FROM news
+        WHERE blame IN ('none', 'release') AND (seconds < estimate_seconds / 2 OR seconds > estimate_seconds * 2)
+    ), taught AS (
+        SELECT project_id, greatest(median, 0.1)::real AS seconds
+        FROM surprising
+        CROSS JOIN LATERAL (
+            SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY last.seconds) AS median
+            FROM (
+                SELECT attempt.seconds FROM attempt JOIN outcome_meaning USING (outcome)
+                WHERE attempt.project_id = surprising.project_id AND blame <> 'infrastructure'
+                ORDER BY attempt_id DESC LIMIT 5
+            ) AS last
+        ) AS past
+    ), expected AS (
+        SELECT queue.build_id, taught.seconds
+        FROM taught JOIN release USING (project_id) JOIN build USING (release_id) JOIN queue USING (build_id)
+        WHERE queue.lease_id IS NULL
+          AND (taught.seconds < queue.estimate_seconds / 1.5 OR taught.seconds > queue.estimate_seconds * 1.5)
+        FOR UPDATE OF queue SKIP LOCKED
+    ), changes AS (
+        UPDATE queue SET estimate_seconds = expected.seconds FROM expected WHERE expected.build_id = queue.build_id
+        RETURNING queue.build_id
+    ), seen AS (
+        UPDATE learned SET attempt_id = (SELECT max(attempt_id) FROM news) WHERE EXISTS (SELECT FROM news)
+    )
+    SELECT count(*) INTO changed FROM changes;
+    RETURN changed;
+END $$;
 CREATE FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) RETURNS TABLE(lease_id uuid, build_id bigint, expires_at timestamp with time zone, estimate_seconds real, memory_class smallint, project text, version text, python text, architecture text, os_release text, filename text, url text, sha256 text, size bigint, upload_time timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -778,8 +823,8 @@ CREATE FUNCTION public.next_builds(for_builder public.builder, budget_seconds re
     ), ranked AS (
         SELECT head.build_id,
                row_number() OVER line AS place,
-               sum(head.estimate_seconds) OVER line - head.estimate_seconds AS seconds_before
-        FROM head
+               sum(head.counted) OVER line - head.counted AS seconds_before
+        FROM (SELECT *, least(estimate_seconds, budget_seconds / for_builder.slots) AS counted FROM head) AS head
         WINDOW line AS (ORDER BY priority, memory_class DESC, estimate_seconds DESC, build_id)
     )
     SELECT array_agg(build_id ORDER BY place)
@@ -1047,13 +1092,14 @@ BEGIN
         SELECT FROM attempt JOIN outcome_meaning USING (outcome) WHERE build_id = of_build AND blame = whose);
     INSERT INTO attempt (
         build_id, project_id, lease_id, builder_id, memory_class, outcome, started_at, seconds, peak_memory,
-        error_line, log_tail, toolchain, mechanism, missing, log_size)
+        error_line, log_tail, toolchain, mechanism, missing, log_size, estimate_seconds)
     VALUES (
         -- A clock or a counter may say anything, and averages are made of it. No log of a builder's own limits is larger than 36 MiB.
         of_build, its_project, of_lease, me.builder_id, leased.memory_class, its_outcome,
         CASE WHEN isfinite(its_start) THEN its_start ELSE now() END, least(its_seconds, 2592000), its_peak_memory,
         left(its_error_line, 1000), right(its_log_tail, 20000), left(its_toolchain, 1000), left(its_mechanism, 100),
-        left(its_missing, 300), CASE WHEN its_log_size BETWEEN 1 AND 37748736 THEN its_log_size END)
+        left(its_missing, 300), CASE WHEN its_log_size BETWEEN 1 AND 37748736 THEN its_log_size END,
+        leased.estimate_seconds)
     RETURNING attempt_id INTO attempt_no;
     PERFORM note_health(me.builder_id, leased.priority, its_project, its_outcome, whose, again);
     IF whose = 'none' THEN
@@ -1636,6 +1682,7 @@ CREATE TABLE public.attempt (
     missing text,
     log_size bigint,
     log_stored_at timestamp with time zone,
+    estimate_seconds real,
     CONSTRAINT attempt_took_time CHECK ((seconds >= (0)::double precision))
 );
 ALTER TABLE public.attempt ALTER COLUMN attempt_id ADD GENERATED ALWAYS AS IDENTITY (
@@ -1811,6 +1858,11 @@ ALTER TABLE public.incident ALTER COLUMN incident_id ADD GENERATED ALWAYS AS IDE
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
+);
+CREATE TABLE public.learned (
+    one boolean DEFAULT true NOT NULL,
+    attempt_id bigint NOT NULL,
+    CONSTRAINT one_learned_at_most CHECK (one)
 );
 CREATE TABLE public.lease (
     lease_id uuid NOT NULL,
@@ -2054,6 +2106,8 @@ ALTER TABLE ONLY public.hosted_pi
     ADD CONSTRAINT hosted_pi_pkey PRIMARY KEY (name);
 ALTER TABLE ONLY public.incident
     ADD CONSTRAINT incident_pkey PRIMARY KEY (incident_id);
+ALTER TABLE ONLY public.learned
+    ADD CONSTRAINT learned_pkey PRIMARY KEY (one);
 ALTER TABLE ONLY public.lease
     ADD CONSTRAINT lease_pkey PRIMARY KEY (lease_id);
 ALTER TABLE ONLY public.listing
@@ -2227,6 +2281,8 @@ GRANT ALL ON FUNCTION public.is_trusted(public.builder, recorded timestamp with 
 GRANT ALL ON FUNCTION public.is_trusted(public.builder, recorded timestamp with time zone) TO piwheels_publisher;
 GRANT ALL ON FUNCTION public.is_trusted(public.builder, recorded timestamp with time zone) TO piwheels_reader;
 REVOKE ALL ON FUNCTION public.largest_class(of_target smallint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.learn_estimates(most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.learn_estimates(most integer) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.listings_written(seen_changes bigint, its_names integer) FROM PUBLIC;
@@ -2352,6 +2408,9 @@ GRANT SELECT ON TABLE public.dispatch_pause TO piwheels_publisher;
 GRANT SELECT ON TABLE public.incident TO piwheels_reader;
 GRANT SELECT ON TABLE public.incident TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.incident TO piwheels_publisher;
+GRANT SELECT ON TABLE public.learned TO piwheels_reader;
+GRANT SELECT ON TABLE public.learned TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.learned TO piwheels_publisher;
 GRANT SELECT ON TABLE public.lease TO piwheels_reader;
 GRANT SELECT ON TABLE public.lease TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.lease TO piwheels_publisher;

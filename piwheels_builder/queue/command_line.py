@@ -14,6 +14,10 @@ _STATUS = """Every builder with its spool and outbox, and the unfinished builds 
 
 Then the quarantined builders, with what may be done, and what builders did in the last week that no honest one does.
 """
+_PLAN = """What is queued for each target, the days of one slot that it takes, when the fleet is done with it, what disk it takes.
+
+Estimates come from the project's history, else from the size of the sdist, and are corrected by what the latest attempts took.
+"""
 _REQUEUE = """Build again what has failed, is published, skipped or parked. Unfinished builds stay as they are.
 
 With --all, every failed or parked build of the kind that the options name: once the header is installed that they lacked, say.
@@ -58,6 +62,10 @@ def add_commands(commands: "Subparsers") -> None:
     status = commands.add_parser("status", help="builders, and what is unfinished", description=_STATUS)
     status.add_argument("--json", action="store_true", help="one object")
     status.set_defaults(run="piwheels_builder.queue.commands:run_status")
+
+    plan = commands.add_parser("plan", help="what is queued, when it will be over, what disk it takes", description=_PLAN)
+    plan.add_argument("--json", action="store_true", help="one object")
+    plan.set_defaults(run="piwheels_builder.queue.forecast_commands:run_plan")
 
     again = commands.add_parser("requeue", help="build again what is finished or parked", description=_REQUEUE)
     again.add_argument("project", nargs="*", metavar="PROJECT[==VERSION]")

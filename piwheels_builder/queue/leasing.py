@@ -25,6 +25,10 @@ from piwheels_builder.targets import Target
 MOST_BUILDS = 500
 #: Urgent work that each slot of a builder may hold besides what fills its spool: as much as is begun within minutes.
 URGENT_SPOOL_SECONDS = 600.0
+#: How far estimates as a whole are believed to be off.
+_MOST_OFF = 20.0
+#: Attempts that teach, in one call.
+_MOST_LEARNED = 5000
 register_uuid()  # type: ignore[no-untyped-call]
 _queries = aiosql.from_path(Path(__file__).with_name("leasing.sql"), "psycopg2")
 
@@ -62,17 +66,26 @@ def builder_loads(connection: Connection, only: Iterable[str] | None = None) -> 
     return [load for load in loads if load.name in wanted]
 
 
-def lease_batches(connection: Connection, loads: Sequence[BuilderLoad], spool_seconds: float, term: timedelta) -> list[Batch]:
-    """One batch for each hungry builder that some leasable build fits, and one of urgent builds for others that are served.
+def lease_batches(
+    connection: Connection,
+    loads: Sequence[BuilderLoad],
+    spool_seconds: float,
+    term: timedelta,
+    *,
+    only: Collection[str] | None = None,
+) -> list[Batch]:
+    """One batch for each hungry builder that some leasable build fits, and one of urgent builds for others that are served: of
+    ``only`` these, None for all.
 
-    The caller commits, delivers, or gives them back.
+    ``loads`` are of the whole fleet, since batches are its shares. The caller commits, delivers, or gives them back.
     """
     _queries.end_delays(connection)
     leasable = _queries.leasable_seconds(connection)
-    planned = portions(loads, leasable, spool_seconds)
+    planned = portions(loads, leasable, spool_seconds, only, pace(connection))
+    others = [load for load in loads if only is None or load.name in only]
     batches = []
-    for portion in chain(planned, _urgent_portions(connection, loads, {portion.builder for portion in planned})):
-        rows = _lease(connection, portion.builder, portion.seconds, term)
+    for portion in chain(planned, _urgent_portions(connection, others, {portion.builder for portion in planned})):
+        rows = _lease(connection, portion, term)
         for lease_id, builds in groupby(rows, key=lambda row: row["lease_id"]):
             batches.append(Batch(lease_id, portion.builder, tuple(_build(row) for row in builds)))
     return _with_urgency(connection, batches)
@@ -116,7 +129,10 @@ def release_leases(connection: Connection, leases: Iterable[UUID], reason: str) 
 
 
 def tend(connection: Connection, term: timedelta) -> tuple[int, int]:
-    """What time alone has changed: expired leases are reclaimed, orphaned siblings woken. Returns both counts."""
+    """What has changed since the last time: expired leases are reclaimed, orphaned siblings woken, and attempts have taught what to
+    expect of the builds that are left. Returns the first two counts.
+    """
+    _queries.learn_estimates(connection, most=_MOST_LEARNED)
     return _queries.reclaim_leases(connection, term=term), _queries.wake_orphans(connection)
 
 
@@ -136,8 +152,16 @@ def tally(connection: Connection, builders: Sequence[str], since: str) -> dict[s
     return {builder: {"built": built, "failed": failed} for builder, built, failed in rows}
 
 
-def _lease(connection: Connection, builder: str, seconds: float, term: timedelta) -> list[dict[str, Any]]:
-    with _queries.lease_batch_cursor(connection, builder=builder, seconds=seconds, builds=MOST_BUILDS, term=term) as cursor:
+def pace(connection: Connection) -> float:
+    """Seconds that an estimated second takes here, lately: Pis are slow or fast, and of projects never tried there are guesses."""
+    return min(max(_queries.pace(connection) or 1.0, 1 / _MOST_OFF), _MOST_OFF)
+
+
+def _lease(connection: Connection, portion: Portion, term: timedelta) -> list[dict[str, Any]]:
+    builds = portion.builds or MOST_BUILDS
+    with _queries.lease_batch_cursor(
+        connection, builder=portion.builder, seconds=portion.seconds, builds=builds, term=term
+    ) as cursor:
         return _named(cursor)
 
 

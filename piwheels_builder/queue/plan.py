@@ -1,6 +1,6 @@
 """How large a batch each builder gets: guided self-scheduling (Polychronopoulos and Kuck, 1987), in estimated seconds of work."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 #: Below this a batch costs more in round trips than it evens out at the end of a run.
@@ -38,10 +38,11 @@ class BuilderLoad:
 
 @dataclass(frozen=True)
 class Portion:
-    """A batch to lease: for whom, and worth about how many seconds."""
+    """A batch to lease: for whom, worth about how many seconds, and of how many builds at most (None: as many as a batch holds)."""
 
     builder: str
     seconds: float
+    builds: int | None = None
 
 
 def hungry(loads: Sequence[BuilderLoad], spool_seconds: float) -> list[BuilderLoad]:
@@ -49,21 +50,46 @@ def hungry(loads: Sequence[BuilderLoad], spool_seconds: float) -> list[BuilderLo
     return [load for load in loads if load.is_served and load.spool_seconds < LOW_WATER * spool_seconds * load.slots]
 
 
-def portions(loads: Sequence[BuilderLoad], leasable_seconds: float, spool_seconds: float) -> list[Portion]:
-    """A portion for every hungry builder, the emptiest first: its share of half of what is left, at most what fills its spool.
+def level(loads: Sequence[BuilderLoad], leasable_seconds: float, spool_seconds: float, smallest: float) -> float:
+    """What each slot of the fleet should have now, in seconds: half of its share of what is left, spools included.
 
-    Halving what is left each time lets batches shrink as the queue empties, so that no builder ends the run with hours
-    of work while the others are idle.
+    At most ``spool_seconds``, at least ``smallest``. Half lets spools shrink as the queue empties, so that no builder ends the run
+    with hours of work while the others are idle. ``loads`` are of the whole fleet, whoever is to be served now.
     """
-    slots = sum(load.slots for load in loads if load.is_served)
+    served = [load for load in loads if load.is_served]
+    left = leasable_seconds + sum(load.spool_seconds for load in served)
+    share = left / (2 * max(1, sum(load.slots for load in served)))
+    return min(max(share, smallest), spool_seconds)
+
+
+def portions(
+    loads: Sequence[BuilderLoad],
+    leasable_seconds: float,
+    spool_seconds: float,
+    only: Collection[str] | None = None,
+    pace: float = 1.0,
+) -> list[Portion]:
+    """A portion for every hungry builder (of ``only`` these, None for all), the emptiest first: what fills it to the fleet's level.
+
+    One with fewer builds than slots is hungry, however long they are; and while there is plenty, one with none to follow what runs.
+    ``pace`` is what an estimated second really takes: ``spool_seconds`` are real ones, all others estimated.
+    """
+    smallest, full = SMALLEST_BATCH_SECONDS / pace, spool_seconds / pace
+    enough = level(loads, leasable_seconds, full, smallest)
+    builds_each = 2 if enough == full else 1
     left = leasable_seconds
     planned = []
-    for load in sorted(hungry(loads, spool_seconds), key=lambda load: load.spool_seconds / load.slots):
-        if left <= 0:
-            break
-        share = left * load.slots / (2 * slots)
-        room = spool_seconds * load.slots - load.spool_seconds
-        seconds = min(max(share, SMALLEST_BATCH_SECONDS), room)
-        planned.append(Portion(load.name, seconds))
-        left -= seconds
+    for load in sorted(loads, key=lambda load: load.spool_seconds / load.slots):
+        portion = _portion(load, enough, builds_each, smallest) if only is None or load.name in only else None
+        if portion is not None and left > 0:
+            planned.append(portion)
+            left -= portion.seconds
     return planned
+
+
+def _portion(load: BuilderLoad, enough: float, builds_each: int, smallest: float) -> Portion | None:
+    missing = builds_each * load.slots - load.spool_builds
+    if not load.is_served or (missing <= 0 and not hungry([load], enough)):
+        return None
+    room = enough * load.slots - load.spool_seconds
+    return Portion(load.name, room) if room > 0 else Portion(load.name, smallest, missing)

@@ -1,5 +1,6 @@
 -- The builds to lease next for a builder, worth about budget_seconds, at most most_builds, without those in passed_over. Reads
--- the head of the queue's index once per target and memory class, and locks nothing.
+-- the head of the queue's index once per target and memory class, and locks nothing. A build counts no more than one slot's share of the
+-- budget, so that hours of a single one do not stand for work of all slots.
 CREATE OR REPLACE FUNCTION next_builds(for_builder builder, budget_seconds real, most_builds integer, passed_over bigint[])
 RETURNS bigint[] LANGUAGE sql STABLE AS $$
     WITH head AS (
@@ -19,8 +20,8 @@ RETURNS bigint[] LANGUAGE sql STABLE AS $$
     ), ranked AS (
         SELECT head.build_id,
                row_number() OVER line AS place,
-               sum(head.estimate_seconds) OVER line - head.estimate_seconds AS seconds_before
-        FROM head
+               sum(head.counted) OVER line - head.counted AS seconds_before
+        FROM (SELECT *, least(estimate_seconds, budget_seconds / for_builder.slots) AS counted FROM head) AS head
         WINDOW line AS (ORDER BY priority, memory_class DESC, estimate_seconds DESC, build_id)
     )
     SELECT array_agg(build_id ORDER BY place)

@@ -179,13 +179,14 @@ BEGIN
         SELECT FROM attempt JOIN outcome_meaning USING (outcome) WHERE build_id = of_build AND blame = whose);
     INSERT INTO attempt (
         build_id, project_id, lease_id, builder_id, memory_class, outcome, started_at, seconds, peak_memory,
-        error_line, log_tail, toolchain, mechanism, missing, log_size)
+        error_line, log_tail, toolchain, mechanism, missing, log_size, estimate_seconds)
     VALUES (
         -- A clock or a counter may say anything, and averages are made of it. No log of a builder's own limits is larger than 36 MiB.
         of_build, its_project, of_lease, me.builder_id, leased.memory_class, its_outcome,
         CASE WHEN isfinite(its_start) THEN its_start ELSE now() END, least(its_seconds, 2592000), its_peak_memory,
         left(its_error_line, 1000), right(its_log_tail, 20000), left(its_toolchain, 1000), left(its_mechanism, 100),
-        left(its_missing, 300), CASE WHEN its_log_size BETWEEN 1 AND 37748736 THEN its_log_size END)
+        left(its_missing, 300), CASE WHEN its_log_size BETWEEN 1 AND 37748736 THEN its_log_size END,
+        leased.estimate_seconds)
     RETURNING attempt_id INTO attempt_no;
     PERFORM note_health(me.builder_id, leased.priority, its_project, its_outcome, whose, again);
     IF whose = 'none' THEN
