@@ -33,8 +33,10 @@ def load(conninfo: str, catalogue: Catalogue, *, processes: int = 2, quiet: bool
 
     with connected(conninfo) as connection:
         _begin(connection)
+    told = 0
     for releases in _copy_all(conninfo, catalogue, processes):
-        if releases % 500_000 < _CHUNK:
+        if releases - told >= 500_000:
+            told = releases
             say(f"{releases:,} of {catalogue.size.releases:,} releases copied")
     with connected(conninfo, autocommit=True) as connection:
         queries.load_fast(connection)
