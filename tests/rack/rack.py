@@ -8,7 +8,7 @@ from contextlib import suppress
 from tests.netboot.file_server import file_server
 from tests.netboot.netbooted import netbooted
 from tests.netboot.server import server as netboot_server
-from tests.rack import images, machine, nat64, network, places
+from tests.rack import apart, images, machine, nat64, network, places
 from tests.rack.addresses import Address, addresses
 from tests.rack.commands import RackError, run, say, works
 from tests.rack.hired import left_behind
@@ -28,7 +28,7 @@ def _named(number: int, name: str) -> Host:
 
 def _extra(number: int) -> list[Host]:
     """Hosts that are there only where somebody asks for them; who needs another comes first when the rack goes down."""
-    return [whole_machine(number), netbooted(number), netboot_server(number), file_server(number)]
+    return [whole_machine(number), netbooted(number), netboot_server(number), file_server(number), *apart.hosts(number)]
 
 
 def _made(number: int) -> list[Host]:
