@@ -80,12 +80,18 @@ def fetch(log: AwaitingLog, incoming: Mapping[str, Path], workshop: Path) -> Pat
     return copy
 
 
-def store(connection: Connection, tree: Tree, copies: Mapping[AwaitingLog, Path | None]) -> None:
-    """Put the copies in their places, then book them; None is lost."""
+def store(connection: Connection, tree: Tree, copies: Mapping[AwaitingLog, Path | None]) -> list[AwaitingLog]:
+    """Put the copies in their places, then book them; None is lost. Returns what was booked: another publication may have kept some
+    meanwhile, after which their builder drops them.
+    """
     tree.put([(copy, log_path(log.project, log.attempt_id)) for log, copy in copies.items() if copy is not None])
-    for log, copy in copies.items():
-        filename = None if copy is None else log_path(log.project, log.attempt_id).name
-        _queries.log_stored(connection, attempt_id=log.attempt_id, filename=filename)
+    return [log for log, copy in copies.items() if _book(connection, log, copy)]
+
+
+def _book(connection: Connection, log: AwaitingLog, copy: Path | None) -> bool:
+    filename = None if copy is None else log_path(log.project, log.attempt_id).name
+    booked: bool = _queries.log_stored(connection, attempt_id=log.attempt_id, filename=filename)
+    return booked
 
 
 def _unpack(path: Path) -> None:

@@ -301,10 +301,10 @@ def _keep_logs(station: _Station) -> None:
     logs = awaiting_logs(station.connection, list(station.incoming))
     for portion in in_portions(logs):
         copies = {log: copy for log, copy in ((log, _fetch_log(station, log)) for log in portion) if copy is not _LATER}
-        store(station.connection, station.tree, copies)
+        booked = store(station.connection, station.tree, copies)
         station.connection.commit()
-        station.report.logs_stored += sum(copy is not None for copy in copies.values())
-        station.report.logs_lost += [f"{log.builder}/{log.directory}" for log, copy in copies.items() if copy is None]
+        station.report.logs_stored += sum(copies[log] is not None for log in booked)
+        station.report.logs_lost += [f"{log.builder}/{log.directory}" for log in booked if copies[log] is None]
         station.step("logs booked")
         station.tree.clear_workshop()
 

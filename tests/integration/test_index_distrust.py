@@ -126,6 +126,22 @@ def test_a_log_is_kept_and_its_builder_may_drop_it(host: IndexHost) -> None:
     assert not host.publish().changed
 
 
+def test_a_log_that_another_publication_kept_meanwhile_is_not_lost(host: IndexHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_AT_ONCE", 1)
+    fail(host)
+    second = fail(host, "second")
+
+    def interfere(step: str) -> None:
+        if step == "logs booked" and second.exists():
+            assert host.publish().logs_stored == 1
+            # As its builder does once it hears that.
+            second.unlink()
+
+    report = host.publish(step=interfere)
+    assert (report.logs_stored, report.logs_lost) == (1, [])
+    assert host.fleet.ask("SELECT count(*) FROM attempt WHERE log_stored_at IS NOT NULL") == [(2,)]
+
+
 @pytest.mark.parametrize(
     ("content", "size", "told"),
     [
