@@ -32,5 +32,5 @@ GRANT EXECUTE ON FUNCTION heartbeat, record_attempt, settled TO piwheels_builder
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO piwheels_publisher;
 GRANT EXECUTE ON FUNCTION publish_wheel, adopt_wheel, refuse_wheel, lose_wheel, withdraw_wheel, log_stored,
     suspect_builder, distrust_builder TO piwheels_publisher;
-GRANT EXECUTE ON FUNCTION publish_twin, make_pages_due, pages_come_or_go, pages_written, listings_written, wheels_moved
+GRANT EXECUTE ON FUNCTION publish_twin, make_pages_due, pages_come_or_go, pages_written, listings_written
     TO piwheels_publisher;

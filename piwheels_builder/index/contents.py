@@ -19,7 +19,7 @@ from piwheels_builder.index.layout import SimpleRoot, wheel_url
 from piwheels_builder.index.pages import QUARANTINED, PageFile, ProjectPage
 from piwheels_builder.targets import GLIBC, Target
 
-_queries = aiosql.from_path(Path(__file__).with_name("contents.sql"), "psycopg2")
+queries = aiosql.from_path(Path(__file__).with_name("contents.sql"), "psycopg2")
 Item = TypeVar("Item")
 
 
@@ -96,11 +96,11 @@ class ProjectContents:
 def read_contents(connection: Connection, project_ids: Sequence[int]) -> list[ProjectContents]:
     """Read projects in a transaction of its own. Their locks must be held, so that no older page follows a newer one."""
     connection.rollback()
-    _queries.see_one_moment(connection)
+    queries.see_one_moment(connection)
     ids = list(project_ids)
-    projects: list[tuple[int, str, str, str | None, int | None]] = list(_queries.projects_on_pages(connection, project_ids=ids))
-    upstream = _by_project(_queries.upstream_files_on_pages(connection, project_ids=ids), _upstream_file)
-    own = _by_project(_queries.own_wheels_on_pages(connection, project_ids=ids), _own_wheel)
+    projects: list[tuple[int, str, str, str | None, int | None]] = list(queries.projects_on_pages(connection, project_ids=ids))
+    upstream = _by_project(queries.upstream_files_on_pages(connection, project_ids=ids), _upstream_file)
+    own = _by_project(queries.own_wheels_on_pages(connection, project_ids=ids), _own_wheel)
     connection.rollback()
     return [ProjectContents(*said, tuple(upstream[said[0]]), tuple(own[said[0]])) for said in projects]
 
@@ -114,11 +114,11 @@ def _by_project(rows: Iterable[tuple[Any, ...]], made: Callable[..., Item]) -> M
 
 def read_targets(connection: Connection) -> dict[int, Target]:
     """Every target of the fleet by its id, wanted or not."""
-    return {target_id: Target(*names) for target_id, *names, _ in _queries.targets(connection)}
+    return {target_id: Target(*names) for target_id, *names, _ in queries.targets(connection)}
 
 
 def read_wanted_targets(connection: Connection) -> tuple[Target, ...]:
-    return tuple(Target(*names) for _, *names, wanted in _queries.targets(connection) if wanted)
+    return tuple(Target(*names) for _, *names, wanted in queries.targets(connection) if wanted)
 
 
 def simple_roots(wanted: Iterable[Target]) -> tuple[SimpleRoot, ...]:

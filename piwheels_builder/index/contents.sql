@@ -1,6 +1,9 @@
 -- name: see_one_moment()#
--- What this transaction reads is the database at one moment.
+-- What this transaction reads is the database at one moment, and of each table only what belongs to the projects asked for: for a
+-- thousand of them the planner would rather hash all builds and wheels there are.
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+SET LOCAL enable_hashjoin = off;
+SET LOCAL enable_mergejoin = off;
 
 -- name: projects_on_pages(project_ids)
 -- The projects themselves, and which change of each this moment holds (null where its page is not due).

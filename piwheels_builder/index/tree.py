@@ -34,14 +34,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True)
 class Tree:
-    """The published tree, open for one run. ``workshop`` is on its file system and empty at the start; ``cold`` are the colder
-    disks that hold some of its wheels (storage.py).
-    """
+    """The published tree, open for one run. ``workshop`` is on its file system and empty at the start."""
 
     root: Path
     workshop: Path
     pool: Executor
-    cold: tuple[Path, ...] = ()
 
     def path(self, place: PurePosixPath) -> Path:
         return self.root.joinpath(*place.parts)
@@ -63,11 +60,12 @@ class Tree:
         self.sync(directories)
 
     def sha256(self, place: PurePosixPath) -> str | None:
-        """In hex, of what lies there, or there on a colder disk; None where nothing does."""
-        for root in (self.root, *self.cold):
-            with suppress(FileNotFoundError), root.joinpath(*place.parts).open("rb") as file:
+        """In hex, of what lies there; None where nothing does."""
+        try:
+            with self.path(place).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
-        return None
+        except FileNotFoundError:
+            return None
 
     def read(self, page: PurePosixPath) -> bytes | None:
         """What a page says; None where there is none, or a damaged one."""
@@ -134,18 +132,15 @@ class Tree:
 
 
 @contextmanager
-def open_tree(root: Path, cold: Sequence[Path] = ()) -> Iterator[Tree]:
-    """The tree, and the colder disks that hold some of its wheels, for the length of a run.
-
-    Raises StorageFault for whatever the disk refuses meanwhile.
-    """
+def open_tree(root: Path) -> Iterator[Tree]:
+    """The tree for the length of a run. Raises StorageFault for whatever the disk refuses meanwhile."""
     with storage_faults(root):
         _make_directories(root, root / _WORKSHOP)
         _remove_abandoned(root / _WORKSHOP)
         workshop, held = _lock_workshop(root / _WORKSHOP)
         try:
             with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
-                yield Tree(root, workshop, pool, tuple(cold))
+                yield Tree(root, workshop, pool)
         finally:
             shutil.rmtree(workshop, ignore_errors=True)
             os.close(held)

@@ -148,9 +148,3 @@ CREATE OR REPLACE FUNCTION listings_written(seen_changes bigint, its_names integ
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     UPDATE listing SET written = seen_changes, written_at = now(), names = its_names WHERE written <= seen_changes
 $$;
-
--- The files of these wheels lie on a colder disk now.
-CREATE OR REPLACE FUNCTION wheels_moved(wheels bigint[]) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-    UPDATE wheel SET moved_at = now() WHERE wheel_id = ANY (wheels) AND published_at IS NOT NULL AND moved_at IS NULL
-$$;

@@ -1,4 +1,4 @@
--- Publishing at full size: listings that are not written for each page, and wheels that moved to a colder disk.
+-- Publishing at full size: pages are booked many at a time, and listings are not written for each of them.
 
 -- Whether the page that is due comes to be or goes, so that the listings change with it.
 ALTER TABLE page_due ADD COLUMN comes_or_goes boolean NOT NULL DEFAULT false;
@@ -14,9 +14,6 @@ CREATE TABLE listing (
     CONSTRAINT listing_is_one_row CHECK (only_one)
 );
 INSERT INTO listing DEFAULT VALUES;
-
--- When the file of a wheel was moved to a colder disk; null: it lies in the published tree itself. Its URL is the same.
-ALTER TABLE wheel ADD COLUMN moved_at timestamptz;
 
 -- It takes many pages at once from now on (functions/publish.sql).
 DROP FUNCTION IF EXISTS page_written(integer, bigint);
