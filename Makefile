@@ -42,6 +42,7 @@ schema: setup-dev     ## write piwheels_builder/db/schema.sql anew, after a new 
 bench: setup-dev      ## measure: the queue at the size of the first run's catalogue, pages, a round over 1,000 hosts, ordering 20 Pis
 	@scripts/in-venv python -m bench.queue_shape --releases 752817
 	@scripts/in-venv python -m bench.publish_pages
+	@scripts/in-venv python -m bench.sync
 	@scripts/in-venv python -m bench.round
 	@scripts/in-venv python -m bench.hosted_pis
 

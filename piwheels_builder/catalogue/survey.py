@@ -16,6 +16,8 @@ from piwheels_builder.db.text import storable
 
 #: Rows of the catalogue fetched at a time.
 _ROWS = 20_000
+#: Of the longest serial (json_page.said_serial).
+_DIGITS = 18
 
 
 @dataclass
@@ -67,20 +69,25 @@ def survey(connection: Connection, listed: Iterable[Listed] | None) -> Survey:
         elif failed or not is_known or serial is None or serial != project.serial:
             if failed:
                 found.serials[name] = project.serial
-            (changed if is_known else new).append((project.serial or 0, name))
+            (changed if is_known else new).add(project.serial or 0, name)
     found.missing = list(known)
     found.forgotten = [name for name in failing if name not in known]
     found.changed, found.new = changed.names(), new.names()
     return found
 
 
-class _Latest(list[tuple[int, str]]):
-    """Serials and names."""
+class _Latest(list[str]):
+    """Names to be sorted by serial. Each is one text until then, half of what a pair would take."""
+
+    def add(self, serial: int, name: str) -> None:
+        self.append(f"{serial:0{_DIGITS}d}{name}")
 
     def names(self) -> list[str]:
         """By serial, the highest first: while a first fill goes on, the projects that live are read before those that rest."""
         self.sort(reverse=True)
-        return [name for _, name in self]
+        for place, key in enumerate(self):
+            self[place] = key[_DIGITS:]
+        return self
 
 
 def _known_serials(connection: Connection) -> Iterator[tuple[str, int | None]]:
