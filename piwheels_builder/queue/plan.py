@@ -50,16 +50,16 @@ def hungry(loads: Sequence[BuilderLoad], spool_seconds: float) -> list[BuilderLo
     return [load for load in loads if load.is_served and load.spool_seconds < LOW_WATER * spool_seconds * load.slots]
 
 
-def level(loads: Sequence[BuilderLoad], leasable_seconds: float, spool_seconds: float, smallest: float) -> float:
+def level(loads: Sequence[BuilderLoad], leasable_seconds: float, spool_seconds: float) -> float:
     """What each slot of the fleet should have now, in seconds: half of its share of what is left, spools included.
 
-    At most ``spool_seconds``, at least ``smallest``. Half lets spools shrink as the queue empties, so that no builder ends the run
+    At most ``spool_seconds``. Half lets spools shrink as the queue empties, so that no builder ends the run
     with hours of work while the others are idle. ``loads`` are of the whole fleet, whoever is to be served now.
     """
     served = [load for load in loads if load.is_served]
     left = leasable_seconds + sum(load.spool_seconds for load in served)
     share = left / (2 * max(1, sum(load.slots for load in served)))
-    return min(max(share, smallest), spool_seconds)
+    return min(share, spool_seconds)
 
 
 def portions(
@@ -75,7 +75,7 @@ def portions(
     ``pace`` is what an estimated second really takes: ``spool_seconds`` are real ones, all others estimated.
     """
     smallest, full = SMALLEST_BATCH_SECONDS / pace, spool_seconds / pace
-    enough = level(loads, leasable_seconds, full, smallest)
+    enough = level(loads, leasable_seconds, full)
     builds_each = 2 if enough == full else 1
     left = leasable_seconds
     planned = []
@@ -88,6 +88,8 @@ def portions(
 
 
 def _portion(load: BuilderLoad, enough: float, builds_each: int, smallest: float) -> Portion | None:
+    # A builder's at least, whatever its slots: they end a run together, each with its part of it.
+    enough = max(enough, smallest / load.slots)
     missing = builds_each * load.slots - load.spool_builds
     if not load.is_served or (missing <= 0 and not hungry([load], enough)):
         return None
