@@ -196,9 +196,11 @@ END $$;
 CREATE FUNCTION public.class_needed(peak bigint, class_before smallint, ran_out boolean, of_target smallint) RETURNS smallint
     LANGUAGE sql STABLE
     AS $$
-    SELECT least(
-        greatest((SELECT count(*) FROM memory_limit WHERE peak > 0.8 * bytes), CASE WHEN ran_out THEN class_before + 1 ELSE 0 END),
-        coalesce(largest_class(of_target), 2))::smallint
+    -- Most need the smallest class: then the fleet's builders are not looked at.
+    SELECT CASE WHEN needed = 0 THEN 0 ELSE least(needed, coalesce(largest_class(of_target), 2)) END::smallint
+    FROM (
+        SELECT greatest((SELECT count(*) FROM memory_limit WHERE peak > 0.8 * bytes),
+                        CASE WHEN ran_out THEN class_before + 1 ELSE 0 END) AS needed) AS class
 $$;
 CREATE FUNCTION public.compare_hosted_pis(prefix text, account jsonb, listed_at timestamp with time zone) RETURNS void
     LANGUAGE plpgsql
@@ -218,11 +220,123 @@ BEGIN
     WHERE starts_with(name, prefix) AND cancelled_at IS NULL AND delivered_at < listed_at
       AND name NOT IN (SELECT pi->>'name' FROM jsonb_array_elements(account) AS pi);
 END $$;
+CREATE FUNCTION public.cost_of_project(its_project integer, its_target smallint, OUT seconds real, OUT memory_class smallint) RETURNS record
+    LANGUAGE sql STABLE
+    AS $$
+    WITH past AS (
+        SELECT newest.seconds, class_needed(newest.peak_memory, newest.memory_class, blame = 'memory', its_target) AS class
+        FROM (SELECT * FROM attempt WHERE project_id = its_project ORDER BY attempt_id DESC LIMIT 10) AS newest
+        JOIN outcome_meaning ON outcome_meaning.outcome = newest.outcome AND blame <> 'infrastructure'
+        ORDER BY newest.attempt_id DESC
+        LIMIT 5
+    )
+    SELECT (percentile_cont(0.5) WITHIN GROUP (ORDER BY past.seconds))::real, coalesce(max(past.class), 0)::smallint
+    FROM past
+$$;
+CREATE FUNCTION public.count_attempts() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO statistic_change
+    SELECT 'attempt ' || outcome, target_id, count(*), sum(seconds::float8)
+    FROM after JOIN build USING (build_id) GROUP BY outcome, target_id;
+    RETURN NULL;
+END $$;
+CREATE FUNCTION public.count_builds() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO statistic_change
+        SELECT 'build ' || state, target_id, count(*), 0 FROM after GROUP BY state, target_id;
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO statistic_change
+        SELECT 'build ' || state, target_id, -count(*), 0 FROM before GROUP BY state, target_id;
+    ELSE
+        INSERT INTO statistic_change
+        SELECT 'build ' || state, target_id, sum(number), 0
+        FROM (SELECT state, target_id, -1 AS number FROM before UNION ALL SELECT state, target_id, 1 FROM after) AS change
+        GROUP BY state, target_id HAVING sum(number) <> 0;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE FUNCTION public.count_catalogue() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO statistic_change SELECT TG_TABLE_NAME, 0, count(*), 0 FROM after HAVING count(*) > 0;
+    RETURN NULL;
+END $$;
 CREATE FUNCTION public.count_power_cycle(its_name text) RETURNS void
     LANGUAGE sql
     SET search_path TO 'public', 'pg_temp'
     AS $$
     UPDATE hosted_pi SET power_cycles = vain_power_cycles(hosted_pi) + 1, power_cycled_at = now() WHERE name = its_name
+$$;
+CREATE FUNCTION public.count_queue() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO statistic_change
+        SELECT queue_standing(lease_id, held, waits_for, memory_class) AS what, target_id, count(*), sum(estimate_seconds::float8)
+        FROM after GROUP BY what, target_id;
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO statistic_change
+        SELECT queue_standing(lease_id, held, waits_for, memory_class) AS what, target_id, -count(*), -sum(estimate_seconds::float8)
+        FROM before GROUP BY what, target_id;
+    ELSE
+        INSERT INTO statistic_change
+        SELECT what, target_id, sum(sign), sum(sign * seconds)
+        FROM (
+            SELECT queue_standing(lease_id, held, waits_for, memory_class) AS what, target_id, -1 AS sign,
+                   estimate_seconds::float8 AS seconds FROM before
+            UNION ALL
+            SELECT queue_standing(lease_id, held, waits_for, memory_class), target_id, 1, estimate_seconds FROM after
+        ) AS change
+        GROUP BY what, target_id HAVING sum(sign) <> 0 OR abs(sum(sign * seconds)) > 0.001;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE FUNCTION public.count_wheels() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO statistic_change
+        SELECT wheel_standing(filename, published_at, withdrawn_at) AS what, target_id, count(*), sum(size)
+        FROM after JOIN build USING (build_id) WHERE published_at IS NOT NULL GROUP BY what, target_id;
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO statistic_change
+        SELECT wheel_standing(filename, published_at, withdrawn_at) AS what, target_id, -count(*), -sum(size)
+        FROM before JOIN build USING (build_id) WHERE published_at IS NOT NULL GROUP BY what, target_id;
+    ELSE
+        INSERT INTO statistic_change
+        SELECT what, target_id, sum(sign), sum(sign * size)
+        FROM (
+            SELECT build_id, wheel_standing(filename, published_at, withdrawn_at) AS what, size, -1 AS sign FROM before
+            UNION ALL
+            SELECT build_id, wheel_standing(filename, published_at, withdrawn_at), size, 1 FROM after
+        ) AS change
+        JOIN build USING (build_id)
+        WHERE what IS NOT NULL GROUP BY what, target_id HAVING sum(sign) <> 0 OR sum(sign * size) <> 0;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE FUNCTION public.demanded_priority(its_release bigint, otherwise integer) RETURNS smallint
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT CASE WHEN EXISTS (
+               SELECT FROM release JOIN project USING (project_id)
+               JOIN demand ON demand.project = project.name
+                          AND (demand.version = release.version OR (demand.version = '' AND release.newest_first = 1))
+               WHERE release.release_id = its_release)
+           THEN -1 ELSE otherwise END::smallint
 $$;
 CREATE FUNCTION public.distrust_builder(its_name text, since timestamp with time zone, why text, withdraw boolean) RETURNS TABLE(became text, project text, version text, target text, wheel text)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -267,6 +381,32 @@ BEGIN
     JOIN target USING (target_id)
     ORDER BY told.became, project.name, release.newest_first;
 END $$;
+CREATE FUNCTION public.drop_demand(its_project text, its_version text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    DELETE FROM demand WHERE project = its_project AND version = its_version;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE queue SET priority = demanded_priority(build.release_id, CASE
+        WHEN EXISTS (
+            SELECT FROM operator_instruction AS word
+            WHERE word.project = project.name AND word.version IN ('', release.version) AND word.instruction = 'force') THEN 0
+        WHEN newest_first = 1 THEN 1 ELSE 2 END)
+    FROM project JOIN release USING (project_id) JOIN build USING (release_id)
+    WHERE project.name = its_project AND queue.build_id = build.build_id AND queue.priority = -1;
+    RETURN true;
+END $$;
+CREATE FUNCTION public.end_delays() RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    UPDATE queue SET not_before = '-infinity'
+    WHERE build_id IN (
+        SELECT build_id FROM queue WHERE not_before > '-infinity' AND not_before <= now() FOR UPDATE SKIP LOCKED)
+$$;
 CREATE FUNCTION public.end_long_sessions(than interval) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'public', 'pg_temp'
@@ -285,29 +425,13 @@ CREATE FUNCTION public.enqueue(wanted_build bigint, its_priority integer, guess_
     LANGUAGE sql
     AS $$
     INSERT INTO queue (build_id, target_id, memory_class, priority, estimate_seconds, waits_for)
-    SELECT build.build_id, build.target_id, cost.memory_class, its_priority, cost.seconds, leader
-    FROM build, expected_cost(build.build_id, guess_seconds) AS cost
+    SELECT build.build_id, build.target_id, cost.memory_class, demanded_priority(build.release_id, its_priority),
+           greatest(coalesce(cost.seconds, guess_seconds), 0.1), unfinished(leader)
+    FROM build
+    JOIN release USING (release_id)
+    CROSS JOIN LATERAL cost_of_project(release.project_id, build.target_id) AS cost
     WHERE build.build_id = wanted_build AND build.state = 'pending'
     ON CONFLICT (build_id) DO NOTHING
-$$;
-CREATE FUNCTION public.expected_cost(wanted_build bigint, guess_seconds real, OUT seconds real, OUT memory_class smallint) RETURNS record
-    LANGUAGE sql STABLE
-    AS $$
-    WITH past AS (
-        SELECT newest.seconds, class_needed(newest.peak_memory, newest.memory_class, blame = 'memory', build.target_id) AS class
-        FROM build
-        JOIN release USING (release_id)
-        CROSS JOIN LATERAL (
-            SELECT * FROM attempt WHERE attempt.project_id = release.project_id ORDER BY attempt_id DESC LIMIT 10
-        ) AS newest
-        JOIN outcome_meaning ON outcome_meaning.outcome = newest.outcome AND blame <> 'infrastructure'
-        WHERE build.build_id = wanted_build
-        ORDER BY newest.attempt_id DESC
-        LIMIT 5
-    )
-    SELECT greatest(coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY past.seconds), guess_seconds), 0.1)::real,
-           coalesce(max(past.class), 0)::smallint
-    FROM past
 $$;
 CREATE FUNCTION public.failed_builds(its_outcome public.outcome, its_missing text, its_toolchain text, its_target text, its_builder text, its_text text) RETURNS TABLE(build_id bigint, release_id bigint, target_id smallint, attempt_id bigint, outcome public.outcome, blame public.blame, missing text, toolchain text, error_line text, seconds real, peak_memory bigint, memory_class smallint)
     LANGUAGE sql STABLE
@@ -372,6 +496,18 @@ CREATE FUNCTION public.fleet_alarm() RETURNS text
     WHERE now > CASE place WHEN 1 THEN faults_limit(usual, several) ELSE failures_limit(usual, several) END
     ORDER BY place LIMIT 1
 $$;
+CREATE FUNCTION public.fold_statistics() RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    WITH folded AS (
+        DELETE FROM statistic_change WHERE (SELECT pg_try_advisory_xact_lock(hashtext('fold_statistics'))) RETURNING *
+    )
+    INSERT INTO statistic
+    SELECT what, target_id, sum(number), sum(amount) FROM folded GROUP BY what, target_id
+    ON CONFLICT (what, target_id) DO UPDATE
+    SET number = statistic.number + excluded.number, amount = statistic.amount + excluded.amount
+$$;
 CREATE FUNCTION public.hears_builders() RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'public', 'pg_temp'
@@ -433,6 +569,51 @@ CREATE FUNCTION public.largest_class(of_target smallint) RETURNS smallint
     SELECT max(memory_class) FROM builder_target JOIN builder USING (builder_id)
     WHERE target_id = of_target AND standing <> 'retired'
 $$;
+CREATE FUNCTION public.learn_estimates(most integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    until   bigint;
+    changed integer;
+BEGIN
+    SELECT attempt_id INTO until FROM learned FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN 0;
+    END IF;
+    WITH news AS MATERIALIZED (
+        SELECT attempt_id, project_id, seconds, estimate_seconds, blame
+        FROM attempt JOIN outcome_meaning USING (outcome)
+        WHERE attempt_id > until ORDER BY attempt_id LIMIT most
+    ), surprising AS (
+        SELECT DISTINCT project_id FROM news
+        WHERE blame IN ('none', 'release') AND (seconds < estimate_seconds / 2 OR seconds > estimate_seconds * 2)
+    ), taught AS (
+        SELECT project_id, greatest(median, 0.1)::real AS seconds
+        FROM surprising
+        CROSS JOIN LATERAL (
+            SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY last.seconds) AS median
+            FROM (
+                SELECT attempt.seconds FROM attempt JOIN outcome_meaning USING (outcome)
+                WHERE attempt.project_id = surprising.project_id AND blame <> 'infrastructure'
+                ORDER BY attempt_id DESC LIMIT 5
+            ) AS last
+        ) AS past
+    ), expected AS (
+        SELECT queue.build_id, taught.seconds
+        FROM taught JOIN release USING (project_id) JOIN build USING (release_id) JOIN queue USING (build_id)
+        WHERE queue.lease_id IS NULL
+          AND (taught.seconds < queue.estimate_seconds / 1.5 OR taught.seconds > queue.estimate_seconds * 1.5)
+        FOR UPDATE OF queue SKIP LOCKED
+    ), changes AS (
+        UPDATE queue SET estimate_seconds = expected.seconds FROM expected WHERE expected.build_id = queue.build_id
+        RETURNING queue.build_id
+    ), seen AS (
+        UPDATE learned SET attempt_id = (SELECT max(attempt_id) FROM news) WHERE EXISTS (SELECT FROM news)
+    )
+    SELECT count(*) INTO changed FROM changes;
+    RETURN changed;
+END $$;
 CREATE FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) RETURNS TABLE(lease_id uuid, build_id bigint, expires_at timestamp with time zone, estimate_seconds real, memory_class smallint, project text, version text, python text, architecture text, os_release text, filename text, url text, sha256 text, size bigint, upload_time timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -442,8 +623,11 @@ DECLARE
     me          builder;
     new_id      uuid := gen_random_uuid();
     chosen      bigint[];
-    taken       bigint[];
+    locked      bigint[];
+    taken       bigint[] := '{}';
     passed_over bigint[] := '{}';
+    reach       integer := most_builds;
+    wanted      integer;
 BEGIN
     IF NOT EXISTS (SELECT FROM builder WHERE name = to_builder) THEN
         RAISE EXCEPTION 'no builder is called %', to_builder USING ERRCODE = 'no_data_found';
@@ -455,33 +639,40 @@ BEGIN
         RETURN;
     END IF;
     LOOP
-        chosen := next_builds(me, budget_seconds, most_builds, passed_over);
+        chosen := next_builds(me, CASE WHEN wanted IS NULL THEN budget_seconds ELSE 'Infinity' END::real, reach, passed_over);
         EXIT WHEN chosen IS NULL;
-        WITH leased AS (
-            UPDATE queue SET lease_id = new_id, builder_id = me.builder_id, expires_at = now() + term
-            WHERE queue.build_id IN (
-                SELECT free.build_id FROM queue AS free JOIN build USING (build_id)
-                -- Asked again, since it may have been leased and come back since it was chosen. Upstream may have dropped its sdist.
-                WHERE free.build_id = ANY (chosen) AND free.lease_id IS NULL AND free.held IS NULL AND free.not_before <= now()
-                  AND EXISTS (SELECT FROM upstream_file WHERE upstream_file.release_id = build.release_id AND kind = 'sdist')
-                FOR UPDATE OF free SKIP LOCKED)
-            RETURNING queue.build_id
-        )
-        SELECT array_agg(build_id) INTO taken FROM leased;
-        EXIT WHEN taken IS NOT NULL;
+        wanted := coalesce(wanted, cardinality(chosen));
+        SELECT array_agg(build_id ORDER BY place) INTO locked
+        FROM (
+            SELECT free.build_id, place
+            FROM unnest(chosen) WITH ORDINALITY AS wish (build_id, place)
+            JOIN queue AS free USING (build_id)
+            JOIN build USING (build_id)
+            -- Asked again, since it may have been leased and come back since it was chosen. Upstream may have dropped its sdist.
+            WHERE free.lease_id IS NULL AND free.held IS NULL AND free.waits_for IS NULL AND free.not_before = '-infinity'
+              AND EXISTS (SELECT FROM upstream_file WHERE upstream_file.release_id = build.release_id AND kind = 'sdist')
+            ORDER BY place
+            LIMIT wanted - cardinality(taken)
+            FOR UPDATE OF free SKIP LOCKED) AS mine;
+        taken := taken || coalesce(locked, '{}');
+        EXIT WHEN cardinality(taken) >= wanted;
+        -- Others are at the same place in the queue. To look further ahead each time is to meet them a few times and not sixty.
         passed_over := passed_over || chosen;
+        reach := least(reach * 8, 5000);
     END LOOP;
-    IF taken IS NOT NULL THEN
-        INSERT INTO lease (lease_id, builder_id, builds) VALUES (new_id, me.builder_id, taken);
+    IF taken = '{}' THEN
+        RETURN;
     END IF;
-    UPDATE build SET state = 'leased', reason = 'leased to ' || me.name
-    FROM queue WHERE queue.build_id = ANY (chosen) AND queue.lease_id = new_id AND build.build_id = queue.build_id;
+    -- By primary key alone: any other index of the queue may hold millions.
+    UPDATE queue SET lease_id = new_id, builder_id = me.builder_id, expires_at = now() + term WHERE build_id = ANY (taken);
+    UPDATE build SET state = 'leased', reason = 'leased to ' || me.name WHERE build_id = ANY (taken);
+    INSERT INTO lease (lease_id, builder_id, builds) VALUES (new_id, me.builder_id, taken);
     RETURN QUERY
     SELECT new_id, queue.build_id, queue.expires_at, queue.estimate_seconds, queue.memory_class,
            project.name, release.version, target.python, target.architecture, target.os_release,
            sdist.filename, sdist.url, sdist.sha256, sdist.size, sdist.upload_time
-    FROM unnest(chosen) WITH ORDINALITY AS line (build_id, place)
-    JOIN queue ON queue.build_id = line.build_id AND queue.lease_id = new_id
+    FROM unnest(taken) WITH ORDINALITY AS line (build_id, place)
+    JOIN queue ON queue.build_id = line.build_id
     JOIN build ON build.build_id = line.build_id
     JOIN release ON release.release_id = build.release_id
     JOIN project ON project.project_id = release.project_id
@@ -623,7 +814,7 @@ CREATE FUNCTION public.next_builds(for_builder public.builder, budget_seconds re
             SELECT queue.build_id, queue.priority, queue.memory_class, queue.estimate_seconds
             FROM queue
             WHERE queue.target_id = builder_target.target_id AND queue.memory_class = class
-              AND queue.lease_id IS NULL AND queue.waits_for IS NULL AND queue.held IS NULL AND queue.not_before <= now()
+              AND queue.lease_id IS NULL AND queue.waits_for IS NULL AND queue.held IS NULL AND queue.not_before = '-infinity'
               AND queue.build_id <> ALL (passed_over)
             ORDER BY queue.priority, queue.estimate_seconds DESC, queue.build_id
             LIMIT most_builds
@@ -632,13 +823,38 @@ CREATE FUNCTION public.next_builds(for_builder public.builder, budget_seconds re
     ), ranked AS (
         SELECT head.build_id,
                row_number() OVER line AS place,
-               sum(head.estimate_seconds) OVER line - head.estimate_seconds AS seconds_before
-        FROM head
+               sum(head.counted) OVER line - head.counted AS seconds_before
+        FROM (SELECT *, least(estimate_seconds, budget_seconds / for_builder.slots) AS counted FROM head) AS head
         WINDOW line AS (ORDER BY priority, memory_class DESC, estimate_seconds DESC, build_id)
     )
     SELECT array_agg(build_id ORDER BY place)
     FROM ranked WHERE place <= most_builds AND (place = 1 OR seconds_before < budget_seconds)
 $$;
+CREATE FUNCTION public.note_demand(its_project text, its_version text, times integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    hastened integer;
+BEGIN
+    IF NOT EXISTS (SELECT FROM project WHERE name = its_project)
+       OR (its_version <> '' AND NOT EXISTS (
+           SELECT FROM release JOIN project USING (project_id) WHERE name = its_project AND version = its_version)) THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO demand (project, version, asked) VALUES (its_project, its_version, times)
+    ON CONFLICT ON CONSTRAINT one_demand_each
+    DO UPDATE SET asked = least(demand.asked::bigint + excluded.asked, 2147483647), asked_last_at = now();
+    WITH hurried AS (
+        UPDATE queue SET priority = -1
+        FROM project JOIN release USING (project_id) JOIN build USING (release_id)
+        WHERE project.name = its_project AND CASE its_version WHEN '' THEN newest_first = 1 ELSE release.version = its_version END
+          AND queue.build_id = build.build_id AND queue.priority > -1
+        RETURNING queue.build_id
+    )
+    SELECT count(*) INTO hastened FROM hurried;
+    RETURN hastened;
+END $$;
 CREATE FUNCTION public.note_health(its_builder integer, its_priority smallint, its_project integer, its_outcome public.outcome, whose public.blame, again boolean) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -815,13 +1031,23 @@ BEGIN
                        trusted_until = NULL
     WHERE builder_id = its_builder AND standing NOT IN ('quarantined', 'retired');
 END $$;
+CREATE FUNCTION public.queue_standing(lease_id uuid, held text, waits_for bigint, memory_class smallint) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT CASE WHEN lease_id IS NOT NULL THEN 'queue leased'
+                WHEN held IS NOT NULL THEN 'queue held'
+                WHEN waits_for IS NOT NULL THEN 'queue waiting'
+                ELSE 'queue free ' || memory_class END
+$$;
 CREATE FUNCTION public.reclaim_leases(term interval) RETURNS integer
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
     DELETE FROM lease WHERE leased_at < now() - interval '60 days';
     DELETE FROM incident WHERE last_at < now() - interval '60 days';
+    DELETE FROM demand WHERE asked_last_at < now() - interval '60 days';
     SELECT end_long_sessions('10 minutes');
+    SELECT fold_statistics();
     WITH reclaimed AS (
         UPDATE queue SET lease_id = NULL, builder_id = NULL, expires_at = NULL
         WHERE lease_id IS NOT NULL AND expires_at < now() AND pg_postmaster_start_time() < now() - term
@@ -866,13 +1092,14 @@ BEGIN
         SELECT FROM attempt JOIN outcome_meaning USING (outcome) WHERE build_id = of_build AND blame = whose);
     INSERT INTO attempt (
         build_id, project_id, lease_id, builder_id, memory_class, outcome, started_at, seconds, peak_memory,
-        error_line, log_tail, toolchain, mechanism, missing, log_size)
+        error_line, log_tail, toolchain, mechanism, missing, log_size, estimate_seconds)
     VALUES (
         -- A clock or a counter may say anything, and averages are made of it. No log of a builder's own limits is larger than 36 MiB.
         of_build, its_project, of_lease, me.builder_id, leased.memory_class, its_outcome,
         CASE WHEN isfinite(its_start) THEN its_start ELSE now() END, least(its_seconds, 2592000), its_peak_memory,
         left(its_error_line, 1000), right(its_log_tail, 20000), left(its_toolchain, 1000), left(its_mechanism, 100),
-        left(its_missing, 300), CASE WHEN its_log_size BETWEEN 1 AND 37748736 THEN its_log_size END)
+        left(its_missing, 300), CASE WHEN its_log_size BETWEEN 1 AND 37748736 THEN its_log_size END,
+        leased.estimate_seconds)
     RETURNING attempt_id INTO attempt_no;
     PERFORM note_health(me.builder_id, leased.priority, its_project, its_outcome, whose, again);
     IF whose = 'none' THEN
@@ -888,6 +1115,30 @@ BEGIN
         PERFORM wake_siblings(of_build);
     END IF;
     RETURN 'recorded';
+END $$;
+CREATE FUNCTION public.recount_statistics() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    LOCK TABLE project, release, build, queue, attempt, wheel IN SHARE MODE;
+    DELETE FROM statistic;
+    DELETE FROM statistic_change;
+    INSERT INTO statistic
+    SELECT 'project', 0, count(*), 0 FROM project
+    UNION ALL
+    SELECT 'release', 0, count(*), 0 FROM release
+    UNION ALL
+    SELECT 'build ' || state, target_id, count(*), 0 FROM build GROUP BY state, target_id
+    UNION ALL
+    SELECT queue_standing(lease_id, held, waits_for, memory_class) AS what, target_id, count(*), sum(estimate_seconds::float8)
+    FROM queue GROUP BY what, target_id
+    UNION ALL
+    SELECT 'attempt ' || outcome, target_id, count(*), sum(seconds::float8)
+    FROM attempt JOIN build USING (build_id) GROUP BY outcome, target_id
+    UNION ALL
+    SELECT wheel_standing(filename, published_at, withdrawn_at) AS what, target_id, count(*), sum(size)
+    FROM wheel JOIN build USING (build_id) WHERE published_at IS NOT NULL GROUP BY what, target_id;
 END $$;
 CREATE FUNCTION public.refuse_wheel(its_wheel bigint, why text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -943,12 +1194,31 @@ CREATE FUNCTION public.release_lease(of_lease uuid, why text) RETURNS integer
     SET search_path TO 'public', 'pg_temp'
     AS $$
     WITH given_back AS (
-        UPDATE queue SET lease_id = NULL, builder_id = NULL, expires_at = NULL WHERE lease_id = of_lease RETURNING build_id
+        UPDATE queue SET lease_id = NULL, builder_id = NULL, expires_at = NULL
+        FROM lease
+        WHERE lease.lease_id = of_lease AND queue.lease_id = of_lease AND queue.builder_id = lease.builder_id
+        RETURNING build_id
     ), told AS (
         UPDATE build SET state = 'pending', reason = why FROM given_back WHERE given_back.build_id = build.build_id
         RETURNING build.build_id
     )
     SELECT count(*)::integer FROM told
+$$;
+CREATE FUNCTION public.replicas() RETURNS TABLE(name text, state text, behind_bytes bigint, behind_seconds double precision, kept_bytes bigint, room_bytes bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT slot_name::text,
+           CASE WHEN wal_status = 'lost' THEN 'lost'
+                WHEN NOT active THEN 'away'
+                WHEN sender.state = 'streaming' THEN 'streaming'
+                ELSE 'catching up' END,
+           pg_wal_lsn_diff(pg_current_wal_lsn(), coalesce(sender.replay_lsn, restart_lsn))::bigint,
+           extract(epoch FROM sender.replay_lag)::double precision,
+           pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint,
+           safe_wal_size
+    FROM pg_replication_slots LEFT JOIN pg_stat_replication AS sender ON sender.pid = active_pid
+    WHERE slot_type = 'physical' AND starts_with(slot_name::text, 'replica_')
 $$;
 CREATE FUNCTION public.requeue_build(wanted_build bigint, why text, its_priority integer DEFAULT 0) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -988,7 +1258,7 @@ BEGIN
     )
     INSERT INTO queue (build_id, target_id, memory_class, priority, estimate_seconds, waits_for)
     SELECT build_id, target_id, class_needed(peak_memory, memory_class, blame = 'memory', target_id),
-           CASE newest_first WHEN 1 THEN 1 ELSE 2 END, greatest(seconds, 0.1), nullif(leader, build_id)
+           demanded_priority(release_id, CASE newest_first WHEN 1 THEN 1 ELSE 2 END), greatest(seconds, 0.1), nullif(leader, build_id)
     FROM led JOIN last USING (build_id) JOIN release USING (release_id)
     ON CONFLICT DO NOTHING;
     RETURN coalesce(cardinality(wanted), 0);
@@ -1207,6 +1477,17 @@ BEGIN
         RETURNING builder.name, builder.standing_reason;
     END IF;
 END $$;
+CREATE FUNCTION public.unfinished(leader bigint) RETURNS bigint
+    LANGUAGE plpgsql STRICT
+    AS $$
+BEGIN
+    PERFORM FROM queue WHERE build_id = leader FOR SHARE;
+    IF FOUND THEN
+        RETURN leader;
+    END IF;
+    -- Its wheel is yet to be published.
+    RETURN (SELECT build_id FROM build WHERE build_id = leader AND state = 'built' FOR SHARE);
+END $$;
 CREATE FUNCTION public.unpark_builds_of(its_builder integer, since timestamp with time zone) RETURNS bigint[]
     LANGUAGE sql
     AS $$
@@ -1231,20 +1512,22 @@ CREATE FUNCTION public.wake_orphans() RETURNS integer
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
-    WITH hopeless AS (
-        SELECT DISTINCT waiting.waits_for AS leader
-        FROM queue AS waiting
-        LEFT JOIN queue AS leader ON leader.build_id = waiting.waits_for
-        WHERE waiting.waits_for IS NOT NULL AND (
-            (leader.build_id IS NULL AND NOT EXISTS (
-                SELECT FROM build WHERE build.build_id = waiting.waits_for AND state = 'built'))
-            OR leader.held IS NOT NULL
-            OR (leader.build_id IS NOT NULL AND leader.lease_id IS NULL AND NOT EXISTS (
-                SELECT FROM builder_target JOIN builder USING (builder_id)
-                WHERE builder_target.target_id = leader.target_id AND builder.standing IN ('active', 'paused')
-                  AND builder.memory_class >= leader.memory_class)))
+    WITH unable AS (
+        SELECT target_id, class::smallint AS memory_class
+        FROM target CROSS JOIN generate_series(0, 2) AS class
+        WHERE NOT EXISTS (
+            SELECT FROM builder_target JOIN builder USING (builder_id)
+            WHERE builder_target.target_id = target.target_id AND builder.standing IN ('active', 'paused')
+              AND builder.memory_class >= class)
+    ), stuck AS (
+        SELECT build_id FROM queue WHERE held IS NOT NULL
+        UNION ALL
+        SELECT build_id
+        FROM unable JOIN queue USING (target_id, memory_class)
+        WHERE lease_id IS NULL AND waits_for IS NULL AND held IS NULL AND not_before = '-infinity'
     ), woken AS (
-        SELECT leader, wake_siblings(leader) FROM hopeless
+        SELECT build_id, wake_siblings(build_id) FROM stuck
+        WHERE EXISTS (SELECT FROM queue AS waiting WHERE waiting.waits_for = stuck.build_id)
     )
     SELECT count(*)::integer FROM woken
 $$;
@@ -1286,17 +1569,71 @@ BEGIN
     END IF;
     RETURN wanted;
 END $$;
+CREATE FUNCTION public.want_builds(releases bigint[], targets smallint[], priorities smallint[], guesses real[], leader_targets smallint[]) RETURNS TABLE(release_id bigint, target_id smallint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    queued bigint[];
+    follow boolean;
+BEGIN
+    WITH wanted AS (
+        INSERT INTO build (release_id, target_id, reason)
+        SELECT release_id, target_id, 'wanted' FROM unnest(releases, targets) AS asked (release_id, target_id)
+        ORDER BY release_id, target_id
+        ON CONFLICT (release_id, target_id) DO UPDATE SET state = 'pending', reason = 'wanted again'
+            WHERE build.state = 'skipped' AND build.reason NOT LIKE 'served by %'
+        RETURNING build_id
+    )
+    SELECT array_agg(build_id) INTO queued FROM wanted;
+    UPDATE queue SET priority = asked.priority
+    FROM unnest(releases, targets, priorities) AS asked (release_id, target_id, priority)
+    JOIN build USING (release_id, target_id)
+    WHERE queue.build_id = build.build_id AND queue.priority > asked.priority;
+    -- Leaders first, since who waits for one looks whether it is there.
+    FOREACH follow IN ARRAY ARRAY[false, true] LOOP
+        INSERT INTO queue (build_id, target_id, memory_class, priority, estimate_seconds, waits_for)
+        SELECT build.build_id, build.target_id, cost.memory_class, demanded_priority(build.release_id, asked.priority),
+               greatest(coalesce(cost.seconds, asked.guess), 0.1), unfinished(leader.build_id)
+        FROM unnest(releases, targets, priorities, guesses, leader_targets)
+             AS asked (release_id, target_id, priority, guess, leader_target)
+        JOIN build USING (release_id, target_id)
+        JOIN release USING (release_id)
+        JOIN (
+            SELECT kind.project_id, kind.target_id, cost.seconds, cost.memory_class
+            FROM (
+                SELECT DISTINCT release.project_id, asked.target_id
+                FROM unnest(releases, targets) AS asked (release_id, target_id) JOIN release USING (release_id)
+            ) AS kind
+            CROSS JOIN LATERAL cost_of_project(kind.project_id, kind.target_id) AS cost
+        ) AS cost ON cost.project_id = release.project_id AND cost.target_id = build.target_id
+        LEFT JOIN build AS leader ON leader.release_id = asked.release_id AND leader.target_id = asked.leader_target
+        WHERE build.build_id = ANY (queued) AND (asked.leader_target IS NOT NULL) = follow
+        ON CONFLICT (build_id) DO NOTHING;
+    END LOOP;
+    RETURN QUERY SELECT build.release_id, build.target_id FROM build WHERE build.build_id = ANY (queued);
+END $$;
 CREATE FUNCTION public.want_targets() RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'public', 'pg_temp'
     AS $$
 BEGIN
-    UPDATE target SET wanted = NOT wanted
+    -- One that is wanted again has missed what came out meanwhile.
+    UPDATE target SET wanted = NOT wanted, swept_to = CASE WHEN wanted THEN swept_to ELSE 0 END
     WHERE wanted <> EXISTS (
         SELECT FROM builder_target JOIN builder USING (builder_id)
         WHERE builder_target.target_id = target.target_id AND standing <> 'retired');
     RETURN FOUND;
 END $$;
+CREATE FUNCTION public.wheel_standing(filename text, published_at timestamp with time zone, withdrawn_at timestamp with time zone) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT CASE WHEN withdrawn_at IS NOT NULL THEN 'wheel withdrawn'
+                WHEN published_at IS NULL THEN NULL
+                WHEN filename LIKE '%-none-any.whl' THEN 'wheel pure'
+                ELSE 'wheel compiled' END
+$$;
 CREATE FUNCTION public.withdraw_twin() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -1339,6 +1676,7 @@ CREATE TABLE public.attempt (
     missing text,
     log_size bigint,
     log_stored_at timestamp with time zone,
+    estimate_seconds real,
     CONSTRAINT attempt_took_time CHECK ((seconds >= (0)::double precision))
 );
 ALTER TABLE public.attempt ALTER COLUMN attempt_id ADD GENERATED ALWAYS AS IDENTITY (
@@ -1420,7 +1758,7 @@ CREATE TABLE public.queue (
     CONSTRAINT waiting_is_not_leased CHECK (((lease_id IS NULL) OR ((waits_for IS NULL) AND (held IS NULL))))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
-COMMENT ON COLUMN public.queue.priority IS '0: forced by the operator, 1: newest release of its project, 2: back catalogue';
+COMMENT ON COLUMN public.queue.priority IS '-1: asked for by users, 0: forced by the operator, 1: newest release of its project, 2: back catalogue';
 CREATE TABLE public.wheel (
     wheel_id bigint NOT NULL,
     build_id bigint NOT NULL,
@@ -1459,12 +1797,10 @@ CREATE VIEW public.builder_load AS
     COALESCE(logs.number, (0)::bigint) AS logs_waiting,
     COALESCE(outbox.held, (0)::bigint) AS wheels_held
    FROM (((public.builder
-     LEFT JOIN ( SELECT queue.builder_id,
-            sum(queue.estimate_seconds) AS seconds,
+     CROSS JOIN LATERAL ( SELECT sum(queue.estimate_seconds) AS seconds,
             count(*) AS builds
            FROM public.queue
-          WHERE (queue.lease_id IS NOT NULL)
-          GROUP BY queue.builder_id) spool USING (builder_id))
+          WHERE ((queue.builder_id = builder.builder_id) AND (queue.lease_id IS NOT NULL))) spool)
      LEFT JOIN ( SELECT attempt.builder_id,
             count(*) FILTER (WHERE trusted.trusted) AS wheels,
             count(*) FILTER (WHERE (NOT trusted.trusted)) AS held
@@ -1484,6 +1820,14 @@ CREATE VIEW public.builder_load AS
 CREATE TABLE public.builder_target (
     builder_id integer NOT NULL,
     target_id smallint NOT NULL
+);
+CREATE TABLE public.demand (
+    project text NOT NULL,
+    version text DEFAULT ''::text NOT NULL,
+    asked integer NOT NULL,
+    asked_first_at timestamp with time zone DEFAULT now() NOT NULL,
+    asked_last_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT demand_was_asked CHECK ((asked > 0))
 );
 CREATE TABLE public.dispatch_pause (
     one boolean DEFAULT true NOT NULL,
@@ -1507,6 +1851,11 @@ ALTER TABLE public.incident ALTER COLUMN incident_id ADD GENERATED ALWAYS AS IDE
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
+);
+CREATE TABLE public.learned (
+    one boolean DEFAULT true NOT NULL,
+    attempt_id bigint NOT NULL,
+    CONSTRAINT one_learned_at_most CHECK (one)
 );
 CREATE TABLE public.lease (
     lease_id uuid NOT NULL,
@@ -1609,6 +1958,38 @@ CREATE TABLE public.schema_step (
     sha256 text NOT NULL,
     applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
+CREATE TABLE public.statistic (
+    what text NOT NULL,
+    target_id smallint NOT NULL,
+    number bigint NOT NULL,
+    amount double precision NOT NULL
+)
+WITH (fillfactor='50');
+CREATE TABLE public.statistic_change (
+    what text NOT NULL,
+    target_id smallint NOT NULL,
+    number bigint NOT NULL,
+    amount double precision NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='10000');
+CREATE VIEW public.statistics AS
+ SELECT what,
+    target_id,
+    (sum(number))::bigint AS number,
+    sum(amount) AS amount
+   FROM ( SELECT statistic.what,
+            statistic.target_id,
+            statistic.number,
+            statistic.amount
+           FROM public.statistic
+        UNION ALL
+         SELECT statistic_change.what,
+            statistic_change.target_id,
+            statistic_change.number,
+            statistic_change.amount
+           FROM public.statistic_change) part
+  GROUP BY what, target_id
+ HAVING (sum(number) <> (0)::numeric);
 CREATE TABLE public.target (
     target_id smallint NOT NULL,
     python text NOT NULL,
@@ -1616,6 +1997,7 @@ CREATE TABLE public.target (
     os_release text NOT NULL,
     abi_order smallint NOT NULL,
     wanted boolean DEFAULT true NOT NULL,
+    swept_to integer DEFAULT 0,
     CONSTRAINT target_python_is_an_abi CHECK ((python ~ '^(cp|pp)[0-9]+t?$'::text))
 );
 ALTER TABLE public.target ALTER COLUMN target_id ADD GENERATED ALWAYS AS IDENTITY (
@@ -1625,6 +2007,15 @@ ALTER TABLE public.target ALTER COLUMN target_id ADD GENERATED ALWAYS AS IDENTIT
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
+);
+CREATE TABLE public.unfollowed_project (
+    name text NOT NULL,
+    serial bigint,
+    error text NOT NULL,
+    temporary boolean NOT NULL,
+    since timestamp with time zone DEFAULT now() NOT NULL,
+    tries integer DEFAULT 1 NOT NULL,
+    try_again_at timestamp with time zone NOT NULL
 );
 CREATE TABLE public.upstream_file (
     project_id integer NOT NULL,
@@ -1645,6 +2036,18 @@ CREATE TABLE public.upstream_file (
     CONSTRAINT refused_file_has_a_reason CHECK (((kind = 'refused'::public.file_kind) = (refusal IS NOT NULL))),
     CONSTRAINT sha256_is_hex CHECK ((sha256 ~ '^[0-9a-f]{64}$'::text)),
     CONSTRAINT usable_file_has_a_release CHECK (((kind = 'refused'::public.file_kind) OR (release_id IS NOT NULL)))
+);
+CREATE TABLE public.upstream_state (
+    only_row boolean DEFAULT true NOT NULL,
+    url text NOT NULL,
+    whole boolean NOT NULL,
+    listing_etag text,
+    asked_at timestamp with time zone NOT NULL,
+    followed_at timestamp with time zone,
+    behind integer NOT NULL,
+    held_back integer DEFAULT 0 NOT NULL,
+    projects integer NOT NULL,
+    CONSTRAINT upstream_state_has_one_row CHECK (only_row)
 );
 CREATE VIEW public.wheel_awaiting AS
  SELECT wheel.wheel_id,
@@ -1696,14 +2099,20 @@ ALTER TABLE ONLY public.hosted_pi
     ADD CONSTRAINT hosted_pi_pkey PRIMARY KEY (name);
 ALTER TABLE ONLY public.incident
     ADD CONSTRAINT incident_pkey PRIMARY KEY (incident_id);
+ALTER TABLE ONLY public.learned
+    ADD CONSTRAINT learned_pkey PRIMARY KEY (one);
 ALTER TABLE ONLY public.lease
     ADD CONSTRAINT lease_pkey PRIMARY KEY (lease_id);
 ALTER TABLE ONLY public.listing
     ADD CONSTRAINT listing_pkey PRIMARY KEY (only_one);
 ALTER TABLE ONLY public.memory_limit
     ADD CONSTRAINT memory_limit_pkey PRIMARY KEY (memory_class);
+ALTER TABLE ONLY public.demand
+    ADD CONSTRAINT one_demand_each PRIMARY KEY (project, version);
 ALTER TABLE ONLY public.operator_instruction
     ADD CONSTRAINT one_instruction_each PRIMARY KEY (project, version);
+ALTER TABLE ONLY public.statistic
+    ADD CONSTRAINT one_statistic_each PRIMARY KEY (what, target_id);
 ALTER TABLE ONLY public.opt_out
     ADD CONSTRAINT opt_out_pkey PRIMARY KEY (project);
 ALTER TABLE ONLY public.os_release
@@ -1730,30 +2139,50 @@ ALTER TABLE ONLY public.target
     ADD CONSTRAINT target_is_unique UNIQUE (python, architecture, os_release);
 ALTER TABLE ONLY public.target
     ADD CONSTRAINT target_pkey PRIMARY KEY (target_id);
+ALTER TABLE ONLY public.unfollowed_project
+    ADD CONSTRAINT unfollowed_project_pkey PRIMARY KEY (name);
 ALTER TABLE ONLY public.upstream_file
     ADD CONSTRAINT upstream_file_is_unique PRIMARY KEY (project_id, filename);
+ALTER TABLE ONLY public.upstream_state
+    ADD CONSTRAINT upstream_state_pkey PRIMARY KEY (only_row);
 ALTER TABLE ONLY public.wheel
     ADD CONSTRAINT wheel_attempt_id_key UNIQUE (attempt_id);
 ALTER TABLE ONLY public.wheel
     ADD CONSTRAINT wheel_pkey PRIMARY KEY (wheel_id);
 ALTER TABLE ONLY public.wheel
     ADD CONSTRAINT wheel_twin_of_key UNIQUE (twin_of);
+CREATE INDEX attempt_failure ON public.attempt USING btree (outcome) WHERE (outcome <> 'built'::public.outcome);
 CREATE INDEX attempt_log_awaiting ON public.attempt USING btree (builder_id) WHERE ((log_size IS NOT NULL) AND (log_stored_at IS NULL));
+CREATE INDEX attempt_missing ON public.attempt USING btree (missing text_pattern_ops) WHERE (missing IS NOT NULL);
 CREATE INDEX attempt_project ON public.attempt USING btree (project_id, attempt_id);
 CREATE INDEX attempt_recorded ON public.attempt USING btree (recorded_at);
 CREATE INDEX incident_builder ON public.incident USING btree (builder_id, at);
 CREATE INDEX incident_last ON public.incident USING btree (last_at);
 CREATE INDEX lease_leased ON public.lease USING btree (leased_at);
 CREATE UNIQUE INDEX published_filename_is_unique ON public.wheel USING btree (filename) WHERE (published_at IS NOT NULL);
-CREATE INDEX queue_builder ON public.queue USING btree (builder_id) WHERE (lease_id IS NOT NULL);
+CREATE INDEX queue_builder ON public.queue USING btree (builder_id, lease_id) WHERE (lease_id IS NOT NULL);
+CREATE INDEX queue_delayed ON public.queue USING btree (not_before) WHERE (not_before > '-infinity'::timestamp with time zone);
 CREATE INDEX queue_expiry ON public.queue USING btree (expires_at) WHERE (lease_id IS NOT NULL);
-CREATE INDEX queue_leasable ON public.queue USING btree (target_id, memory_class, priority, estimate_seconds DESC, build_id) WHERE ((lease_id IS NULL) AND (waits_for IS NULL) AND (held IS NULL));
+CREATE INDEX queue_held ON public.queue USING btree (build_id) WHERE (held IS NOT NULL);
+CREATE INDEX queue_leasable ON public.queue USING btree (target_id, memory_class, priority, estimate_seconds DESC, build_id) WHERE ((lease_id IS NULL) AND (waits_for IS NULL) AND (held IS NULL) AND (not_before = '-infinity'::timestamp with time zone));
 CREATE INDEX queue_waiting ON public.queue USING btree (waits_for) WHERE (waits_for IS NOT NULL);
 CREATE INDEX upstream_file_release ON public.upstream_file USING btree (release_id);
 CREATE INDEX wheel_build ON public.wheel USING btree (build_id);
 CREATE INDEX wheel_unpublished ON public.wheel USING btree (build_id) WHERE ((published_at IS NULL) AND (refused_reason IS NULL) AND (lost_at IS NULL));
+CREATE TRIGGER attempts_are_counted AFTER INSERT ON public.attempt REFERENCING NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.count_attempts();
 CREATE TRIGGER build_transition_is_known BEFORE UPDATE OF state ON public.build FOR EACH ROW WHEN ((old.state <> new.state)) EXECUTE FUNCTION public.check_build_transition();
+CREATE TRIGGER builds_are_counted AFTER INSERT ON public.build REFERENCING NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.count_builds();
+CREATE TRIGGER changed_builds_are_counted AFTER UPDATE ON public.build REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.count_builds();
+CREATE TRIGGER changed_queue_is_counted AFTER UPDATE ON public.queue REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.count_queue();
+CREATE TRIGGER changed_wheels_are_counted AFTER UPDATE ON public.wheel REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.count_wheels();
+CREATE TRIGGER projects_are_counted AFTER INSERT ON public.project REFERENCING NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.count_catalogue();
+CREATE TRIGGER queue_is_counted AFTER INSERT ON public.queue REFERENCING NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.count_queue();
+CREATE TRIGGER releases_are_counted AFTER INSERT ON public.release REFERENCING NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.count_catalogue();
+CREATE TRIGGER removed_builds_are_counted AFTER DELETE ON public.build REFERENCING OLD TABLE AS before FOR EACH STATEMENT EXECUTE FUNCTION public.count_builds();
+CREATE TRIGGER removed_queue_is_counted AFTER DELETE ON public.queue REFERENCING OLD TABLE AS before FOR EACH STATEMENT EXECUTE FUNCTION public.count_queue();
+CREATE TRIGGER removed_wheels_are_counted AFTER DELETE ON public.wheel REFERENCING OLD TABLE AS before FOR EACH STATEMENT EXECUTE FUNCTION public.count_wheels();
 CREATE TRIGGER twins_are_withdrawn_together AFTER UPDATE OF withdrawn_at ON public.wheel FOR EACH ROW WHEN (((new.withdrawn_at IS NOT NULL) AND (new.twin_of IS NULL))) EXECUTE FUNCTION public.withdraw_twin();
+CREATE TRIGGER wheels_are_counted AFTER INSERT ON public.wheel REFERENCING NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.count_wheels();
 ALTER TABLE ONLY public.attempt
     ADD CONSTRAINT attempt_build_id_fkey FOREIGN KEY (build_id) REFERENCES public.build(build_id);
 ALTER TABLE ONLY public.attempt
@@ -1812,12 +2241,22 @@ REVOKE ALL ON FUNCTION public.check_build_transition() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.choose_leaving_hosted_pis(prefix text, keep integer, account jsonb, listed_at timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.class_needed(peak bigint, class_before smallint, ran_out boolean, of_target smallint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.compare_hosted_pis(prefix text, account jsonb, listed_at timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.cost_of_project(its_project integer, its_target smallint, OUT seconds real, OUT memory_class smallint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.count_attempts() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.count_builds() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.count_catalogue() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.count_power_cycle(its_name text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.count_queue() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.count_wheels() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.demanded_priority(its_release bigint, otherwise integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.distrust_builder(its_name text, since timestamp with time zone, why text, withdraw boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.distrust_builder(its_name text, since timestamp with time zone, why text, withdraw boolean) TO piwheels_publisher;
+REVOKE ALL ON FUNCTION public.drop_demand(its_project text, its_version text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.drop_demand(its_project text, its_version text) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.end_delays() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.end_delays() TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.end_long_sessions(than interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.enqueue(wanted_build bigint, its_priority integer, guess_seconds real, leader bigint) FROM PUBLIC;
-REVOKE ALL ON FUNCTION public.expected_cost(wanted_build bigint, guess_seconds real, OUT seconds real, OUT memory_class smallint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.failed_builds(its_outcome public.outcome, its_missing text, its_toolchain text, its_target text, its_builder text, its_text text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.failed_builds(its_outcome public.outcome, its_missing text, its_toolchain text, its_target text, its_builder text, its_text text) TO piwheels_dispatcher;
 GRANT ALL ON FUNCTION public.failed_builds(its_outcome public.outcome, its_missing text, its_toolchain text, its_target text, its_builder text, its_text text) TO piwheels_reader;
@@ -1825,6 +2264,7 @@ REVOKE ALL ON FUNCTION public.failures_limit(usual real, several real) FROM PUBL
 REVOKE ALL ON FUNCTION public.failures_of(its_builder integer, since timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.faults_limit(usual real, several real) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.fleet_alarm() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.fold_statistics() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.hears_builders() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval, room boolean, its_session uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval, room boolean, its_session uuid) TO piwheels_builder;
@@ -1834,6 +2274,8 @@ GRANT ALL ON FUNCTION public.is_trusted(public.builder, recorded timestamp with 
 GRANT ALL ON FUNCTION public.is_trusted(public.builder, recorded timestamp with time zone) TO piwheels_publisher;
 GRANT ALL ON FUNCTION public.is_trusted(public.builder, recorded timestamp with time zone) TO piwheels_reader;
 REVOKE ALL ON FUNCTION public.largest_class(of_target smallint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.learn_estimates(most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.learn_estimates(most integer) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.listings_written(seen_changes bigint, its_names integer) FROM PUBLIC;
@@ -1850,6 +2292,8 @@ REVOKE ALL ON FUNCTION public.mind_silent_hosted_pis(prefix text, silence interv
 REVOKE ALL ON FUNCTION public.moved(average real, weight real, event boolean, counts boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.my_builder() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.next_builds(for_builder public.builder, budget_seconds real, most_builds integer, passed_over bigint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.note_demand(its_project text, its_version text, times integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.note_demand(its_project text, its_version text, times integer) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.note_health(its_builder integer, its_priority smallint, its_project integer, its_outcome public.outcome, whose public.blame, again boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.note_incident(its_builder integer, deed text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.page_changed(its_project integer) FROM PUBLIC;
@@ -1866,15 +2310,20 @@ GRANT ALL ON FUNCTION public.publish_twin(its_wheel bigint, its_filename text, i
 REVOKE ALL ON FUNCTION public.publish_wheel(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint, its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.publish_wheel(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint, its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.quarantine_builder(its_builder integer, why text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.queue_standing(lease_id uuid, held text, waits_for bigint, memory_class smallint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.reclaim_leases(term interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.reclaim_leases(term interval) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint, its_mechanism text, its_missing text, its_log_size bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint, its_mechanism text, its_missing text, its_log_size bigint) TO piwheels_builder;
+REVOKE ALL ON FUNCTION public.recount_statistics() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.refuse_wheel(its_wheel bigint, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.refuse_wheel(its_wheel bigint, why text) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.register_builder(its_name text, its_memory_class integer, its_slots integer, its_targets smallint[], its_certificate_serial numeric, its_host_keys text[], its_address text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.release_lease(of_lease uuid, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.release_lease(of_lease uuid, why text) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.replicas() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.replicas() TO piwheels_dispatcher;
+GRANT ALL ON FUNCTION public.replicas() TO piwheels_reader;
 REVOKE ALL ON FUNCTION public.requeue_build(wanted_build bigint, why text, its_priority integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.requeue_build(wanted_build bigint, why text, its_priority integer) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.requeue_failures(why text, its_outcome public.outcome, its_missing text, its_toolchain text, its_target text, its_builder text, its_text text) FROM PUBLIC;
@@ -1899,6 +2348,7 @@ REVOKE ALL ON FUNCTION public.told_hosted_pis(prefix text, account jsonb) FROM P
 REVOKE ALL ON FUNCTION public.told_of_builder(its_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.trip_breaker() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.trip_breaker() TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.unfinished(leader bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.unpark_builds_of(its_builder integer, since timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.vain_power_cycles(pi public.hosted_pi) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.wake_orphans() FROM PUBLIC;
@@ -1906,7 +2356,10 @@ GRANT ALL ON FUNCTION public.wake_orphans() TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.wake_siblings(leader bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.want_build(its_release bigint, its_target smallint, its_priority integer, guess_seconds real, leader bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.want_build(its_release bigint, its_target smallint, its_priority integer, guess_seconds real, leader bigint) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.want_builds(releases bigint[], targets smallint[], priorities smallint[], guesses real[], leader_targets smallint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.want_builds(releases bigint[], targets smallint[], priorities smallint[], guesses real[], leader_targets smallint[]) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.want_targets() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.wheel_standing(filename text, published_at timestamp with time zone, withdrawn_at timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.withdraw_twin() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.withdraw_wheel(its_wheel bigint, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.withdraw_wheel(its_wheel bigint, why text) TO piwheels_publisher;
@@ -1937,12 +2390,18 @@ GRANT SELECT ON TABLE public.builder_load TO piwheels_publisher;
 GRANT SELECT ON TABLE public.builder_target TO piwheels_reader;
 GRANT SELECT ON TABLE public.builder_target TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.builder_target TO piwheels_publisher;
+GRANT SELECT ON TABLE public.demand TO piwheels_reader;
+GRANT SELECT ON TABLE public.demand TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.demand TO piwheels_publisher;
 GRANT SELECT ON TABLE public.dispatch_pause TO piwheels_reader;
 GRANT SELECT ON TABLE public.dispatch_pause TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.dispatch_pause TO piwheels_publisher;
 GRANT SELECT ON TABLE public.incident TO piwheels_reader;
 GRANT SELECT ON TABLE public.incident TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.incident TO piwheels_publisher;
+GRANT SELECT ON TABLE public.learned TO piwheels_reader;
+GRANT SELECT ON TABLE public.learned TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.learned TO piwheels_publisher;
 GRANT SELECT ON TABLE public.lease TO piwheels_reader;
 GRANT SELECT ON TABLE public.lease TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.lease TO piwheels_publisher;
@@ -1979,12 +2438,28 @@ GRANT SELECT ON TABLE public.release TO piwheels_publisher;
 GRANT SELECT ON TABLE public.schema_step TO piwheels_reader;
 GRANT SELECT ON TABLE public.schema_step TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.schema_step TO piwheels_publisher;
+GRANT SELECT ON TABLE public.statistic TO piwheels_reader;
+GRANT SELECT ON TABLE public.statistic TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.statistic TO piwheels_publisher;
+GRANT SELECT ON TABLE public.statistic_change TO piwheels_reader;
+GRANT SELECT ON TABLE public.statistic_change TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.statistic_change TO piwheels_publisher;
+GRANT SELECT ON TABLE public.statistics TO piwheels_reader;
+GRANT SELECT ON TABLE public.statistics TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.statistics TO piwheels_publisher;
 GRANT SELECT ON TABLE public.target TO piwheels_reader;
 GRANT SELECT ON TABLE public.target TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.target TO piwheels_publisher;
+GRANT UPDATE(swept_to) ON TABLE public.target TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.unfollowed_project TO piwheels_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.unfollowed_project TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.unfollowed_project TO piwheels_publisher;
 GRANT SELECT ON TABLE public.upstream_file TO piwheels_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.upstream_file TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.upstream_file TO piwheels_publisher;
+GRANT SELECT ON TABLE public.upstream_state TO piwheels_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.upstream_state TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.upstream_state TO piwheels_publisher;
 GRANT SELECT ON TABLE public.wheel_awaiting TO piwheels_reader;
 GRANT SELECT ON TABLE public.wheel_awaiting TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.wheel_awaiting TO piwheels_publisher;

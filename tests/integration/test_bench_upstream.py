@@ -78,7 +78,9 @@ def test_prepared_pages_are_those_that_would_be_made(upstream: LocalUpstream) ->
 
 def test_an_upstream_that_speaks_html_alone() -> None:
     with serving("percent", html=True) as upstream, UpstreamIndex(upstream.url) as index:
-        assert len(list(index.project_names())) == 1_136
+        with index.listing() as listing:
+            assert listing is not None
+            assert len(list(listing.projects)) == 1_136
         page = index.page(NormalizedName(SOME[1]))
         assert page is not None
         assert (page.serial, page.etag) == (None, None)

@@ -16,7 +16,7 @@ from piwheels_builder.catalogue.filenames import FileKind, classify
 from piwheels_builder.catalogue.needs import Wanted, need
 from piwheels_builder.catalogue.pages import decode_page
 from piwheels_builder.catalogue.policy import Policy
-from piwheels_builder.catalogue.take_over import _ranked
+from piwheels_builder.catalogue.take_over import ranked
 from piwheels_builder.targets import Target
 
 PERCENT = Catalogue(SIZES["percent"])
@@ -74,8 +74,8 @@ def test_releases_are_ranked_as_sync_ranks_them() -> None:
     for project in SOME:
         page = decode_page(canonicalize_name(project.name), json_page(project), JSON_TYPE, "http://127.0.0.1/simple/")
         assert page is not None
-        ranked = _ranked(page, [(file, classify(project.name, file.filename)) for file in page.files], {})
-        assert [row["version"] for row in ranked] == [release.version for release in project.newest_first()]
+        rows = ranked(page, [(file, classify(project.name, file.filename)) for file in page.files], {})
+        assert [row["version"] for row in rows] == [release.version for release in project.newest_first()]
 
 
 def test_what_has_an_sdist_is_wanted_for_every_target_and_has_a_build_of_each() -> None:

@@ -25,5 +25,5 @@ def test_days_are_the_first_runs_divided_class_by_class() -> None:
     pure, compiled = pi_days(same, 1)
     assert pure + compiled == pytest.approx(PI_DAYS)
     assert compiled == pytest.approx(PI_DAYS * COMPILED)
-    assert pi_days(Ratios(10, 2, 1, 1), 1) == (pytest.approx(pure / 10), pytest.approx(compiled / 2))
-    assert pi_days(same, 1, 0.25) == (pytest.approx(pure / 4), pytest.approx(compiled))
+    assert pi_days(Ratios(10, 2, 1, 1), 1) == pytest.approx((pure / 10, compiled / 2))
+    assert pi_days(same, 1, 0.25) == pytest.approx((pure / 4, compiled))

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from packaging.utils import canonicalize_name
 
-from piwheels_builder.catalogue.pages import HTML_TYPES, JSON_TYPE, Page, decode_page
+from piwheels_builder.catalogue.offered import Page
+from piwheels_builder.catalogue.pages import HTML_TYPES, JSON_TYPE, decode_page
 from piwheels_builder.errors import UpstreamError
 
 DEMO = canonicalize_name("demo")
