@@ -197,7 +197,7 @@ def told(report: SyncReport, fresh: Freshness | None) -> dict[str, Any]:
         "gone": list(report.gone),
         "releases": report.releases,
         "files": report.files,
-        "builds_wanted": len(report.wanted) + report.filled.wanted,
+        "builds_wanted": len(report.wanted) + report.filled.wanted + report.swept.queued,
         "builds_skipped": len(report.skipped),
         "failures": [{"project": project, "error": str(error)} for project, error in report.failures.items()],
     }

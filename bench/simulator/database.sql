@@ -79,13 +79,3 @@ SELECT heartbeat(:leases::uuid[], '{}', '4 hours');
 -- name: unfinished()^
 -- What is left in the queue, and how much of that is parked.
 SELECT count(*), count(*) FILTER (WHERE held IS NOT NULL) FROM queue;
-
--- name: naive_next()
--- What fleets before this one asked each time a builder was free: of the whole catalogue, the next release that nobody has tried.
-SELECT release.release_id
-FROM release
-LEFT JOIN build ON build.release_id = release.release_id
-LEFT JOIN attempt ON attempt.build_id = build.build_id
-WHERE attempt.attempt_id IS NULL
-ORDER BY release.newest_first, release.release_id
-LIMIT 1;

@@ -6,7 +6,7 @@ serial there is another than the catalogue's; what the catalogue has nothing of 
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from packaging.utils import canonicalize_name
 
@@ -15,6 +15,7 @@ from piwheels_builder.catalogue.filling import WORTHWHILE, Fill, Filling, Order
 from piwheels_builder.catalogue.freshness import queries as freshness_queries
 from piwheels_builder.catalogue.policy import Policy
 from piwheels_builder.catalogue.survey import Survey, survey
+from piwheels_builder.catalogue.sweep import Swept, sweep
 from piwheels_builder.catalogue.sync_report import Filled, ProjectReport, SyncReport
 from piwheels_builder.catalogue.take_over import queries
 from piwheels_builder.catalogue.upstream import UpstreamIndex
@@ -62,8 +63,15 @@ def sync(
         if projects is not None:
             return _visit(Visits(connection, upstream, work, 0), projects, ways.told)
         if policy.choices is None:
-            return _Round(conninfo, connection, upstream, work, ways).run()
+            report = _Round(conninfo, connection, upstream, work, ways).run()
+            return report if ways.check else replace(report, swept=_sweep(connection, work))
         return _listed(connection, upstream, work, ways)
+
+
+def _sweep(connection: Connection, work: Work) -> Swept:
+    """Upstream's news are of the targets that there were; what is new among these is looked through besides, in the time that is left."""
+    seconds = None if work.deadline is None else max(0.0, work.deadline - time.monotonic())
+    return sweep(connection, work.policy, seconds=seconds)
 
 
 def _visit(visits: Visits, names: Iterable[str], told: Callable[[ProjectReport], None]) -> SyncReport:

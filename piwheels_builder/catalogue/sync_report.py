@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from piwheels_builder.catalogue.sweep import Swept
 from piwheels_builder.catalogue.take_over import Change
 from piwheels_builder.catalogue.wanting import QueueChange
 from piwheels_builder.errors import FleetError, UnknownProject, UpstreamError
@@ -45,7 +46,7 @@ class SyncReport:
     """What became of all projects visited. Truth value: whether anything changed in the database.
 
     ``projects`` are those of which there is something to tell; what was filled is counted. ``left`` were not visited for want of
-    time. ``held_back`` would lose all their files, and are too many to be believed without a word of the operator's.
+    time. ``swept`` was looked through for targets that are new. ``held_back`` would lose all their files, and are too many to be believed without a word of the operator's.
     """
 
     projects: tuple[ProjectReport, ...] = ()
@@ -53,6 +54,7 @@ class SyncReport:
     filled: Filled = field(default_factory=Filled)
     left: int = 0
     held_back: tuple[str, ...] = ()
+    swept: Swept = field(default_factory=lambda: Swept(0, 0, 0))
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -84,7 +86,7 @@ class SyncReport:
         return {report.project: report.error for report in self.projects if report.error is not None}
 
     def __bool__(self) -> bool:
-        return bool(self.filled.projects) or any(report.change or report.queue for report in self.projects)
+        return bool(self.filled.projects or self.swept.queued) or any(report.change or report.queue for report in self.projects)
 
     def raise_failures(self) -> None:
         """Raise one error that names what failed or is held back: UnknownProject where all of it is unknown, else UpstreamError."""

@@ -4,7 +4,8 @@ SELECT target_id FROM target WHERE python = :python AND architecture = :architec
 
 -- name: make_target(python, architecture, os_release, abi_order)$
 -- Make a target and return its number. Builders are registered side by side: whoever comes second gets the first one's.
-INSERT INTO target (python, architecture, os_release, abi_order) VALUES (:python, :architecture, :os_release, :abi_order)
+INSERT INTO target (python, architecture, os_release, abi_order, swept_to)
+VALUES (:python, :architecture, :os_release, :abi_order, CASE WHEN EXISTS (SELECT FROM project) THEN 0 END)
 ON CONFLICT (python, architecture, os_release) DO UPDATE SET abi_order = excluded.abi_order
 RETURNING target_id;
 

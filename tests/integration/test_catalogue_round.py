@@ -16,7 +16,7 @@ from piwheels_builder.catalogue.upstream import UpstreamIndex
 from piwheels_builder.db.connect import connected
 from piwheels_builder.db.embedded import EmbeddedDatabase
 from piwheels_builder.errors import UpstreamError
-from tests.support.fleet import BOOKWORM, TRIXIE, Fleet
+from tests.support.fleet import ARM64, BOOKWORM, TRIXIE, Fleet
 from tests.support.upstream import Upstream, serve_upstream
 
 
@@ -96,6 +96,17 @@ def test_what_changed_alone_is_asked_for_and_can_be_leased_at_once(following: Fo
     assert following.asked() == ["", "demo3/", "newcomer/"]
     assert len(report.wanted) == 4
     assert {(row["project"], row["version"]) for row in fleet.lease_all("pi")} == {("demo3", "2"), ("newcomer", "1")}
+
+
+def test_a_round_looks_through_the_catalogue_for_a_target_that_is_new(
+    following: Following, upstream: Upstream, fleet: Fleet
+) -> None:
+    add_projects(upstream, 3)
+    following.round()
+    fleet.add_builder("new", ARM64)
+    report = following.round()
+    assert (report.visited, report.swept.queued, bool(report), following.asked()) == (0, 3, True, [""])
+    assert not following.round()
 
 
 def test_yanks_unyanks_deletions_and_late_sdists_are_followed(following: Following, upstream: Upstream, fleet: Fleet) -> None:

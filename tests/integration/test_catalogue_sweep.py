@@ -50,6 +50,7 @@ def test_two_targets_at_once_have_one_leader_a_release(fleet: Fleet, connection:
     fleet.ask("DELETE FROM queue")
     fleet.ask("DELETE FROM build")
     fleet.add_builder("pi1", BOOKWORM, TRIXIE)
+    sweep_again(connection)
     assert sweep(connection, EVERYTHING).queued == 2
     told = fleet.ask(
         "SELECT target.os_release, leader.os_release FROM queue JOIN target USING (target_id)"
