@@ -69,7 +69,7 @@ def sync(
 
 
 def _sweep(connection: Connection, work: Work) -> Swept:
-    """Upstream's news are of the targets that there were; what is new among these is looked through besides, in the time that is left."""
+    """Targets are no news of upstream's: for one that is new the catalogue is looked through, in the time that is left."""
     seconds = None if work.deadline is None else max(0.0, work.deadline - time.monotonic())
     return sweep(connection, work.policy, seconds=seconds)
 

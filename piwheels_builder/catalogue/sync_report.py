@@ -46,7 +46,8 @@ class SyncReport:
     """What became of all projects visited. Truth value: whether anything changed in the database.
 
     ``projects`` are those of which there is something to tell; what was filled is counted. ``left`` were not visited for want of
-    time. ``swept`` was looked through for targets that are new. ``held_back`` would lose all their files, and are too many to be believed without a word of the operator's.
+    time. ``held_back`` would lose all their files, and are too many to be believed without a word of the operator's. ``swept`` was
+    looked through for targets that are new.
     """
 
     projects: tuple[ProjectReport, ...] = ()
