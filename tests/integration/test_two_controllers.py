@@ -65,8 +65,9 @@ def test_two_runs_until_drained(fleet: TwoBuilders, parts: Sequence[str]) -> Non
         assert [re.findall(r"^(pi\d) +: ok", output, re.MULTILINE) for output in told] == [["pi1"], ["pi2"]]
 
 
-def test_one_of_them_is_killed_in_the_middle(fleet: TwoBuilders) -> None:
-    killed, other = fleet.controller(fleet_part="west"), fleet.controller(fleet_part="east")
+@pytest.mark.parametrize("part", ["east", "builders"], ids=["of another part", "of the same part"])
+def test_one_of_them_is_killed_in_the_middle(fleet: TwoBuilders, part: str) -> None:
+    killed, other = fleet.controller(fleet_part="west" if part == "east" else "builders"), fleet.controller(fleet_part=part)
     assert killed.stdout is not None
     assert any(re.search(r"\d+ of \d+ done", line) for line in killed.stdout), "the run ended first"
     kill_whole(killed)
