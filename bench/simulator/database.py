@@ -16,7 +16,7 @@ from bench.simulator.work import Release
 from piwheels_builder.db.connect import Connection, connected
 from piwheels_builder.db.embedded import EmbeddedDatabase
 from piwheels_builder.queue.batch import Batch
-from piwheels_builder.queue.leasing import builder_loads, lease_batches, pace, tend
+from piwheels_builder.queue.leasing import builder_loads, lease_batches, tend
 from piwheels_builder.queue.members import register_builder
 from piwheels_builder.targets import Target
 
@@ -74,8 +74,6 @@ class VirtualDatabase:
         self._dispatcher = dispatcher
         self._builders = builders
         self._begin = begin
-        #: What an estimated second took lately, by the queue's own reckoning.
-        self.pace = 1.0
 
     def lease(self, now: float, names: Sequence[str] | None, spool_seconds: float) -> list[Batch]:
         """What the module version_batch does: one round for these builders, or for all."""
@@ -83,7 +81,6 @@ class VirtualDatabase:
         tend(self._dispatcher, TERM)
         loads = builder_loads(self._dispatcher)
         batches = lease_batches(self._dispatcher, loads, spool_seconds, TERM, only=names)
-        self.pace = pace(self._dispatcher)
         self._dispatcher.commit()
         return batches
 

@@ -136,8 +136,7 @@ class Simulation:
         self._at(now + PAUSE + ROUND + DELIVERY * delivered, self._round)
 
     def _may_be_hungry(self, builder: SimulatedBuilder) -> bool:
-        few = len(builder.held) < 2 * builder.slots
-        return few or sum(builder.held.values()) < LOW_WATER * SPOOL_SECONDS * builder.slots / self._database.pace
+        return len(builder.held) < builder.slots or sum(builder.held.values()) < LOW_WATER * SPOOL_SECONDS * builder.slots
 
     def _lease(self, now: float, names: Sequence[str] | None) -> int:
         self._record(now)

@@ -25,8 +25,6 @@ from piwheels_builder.targets import Target
 MOST_BUILDS = 500
 #: Urgent work that each slot of a builder may hold besides what fills its spool: as much as is begun within minutes.
 URGENT_SPOOL_SECONDS = 600.0
-#: How far estimates as a whole are believed to be off.
-_MOST_OFF = 20.0
 #: Attempts that teach, in one call.
 _MOST_LEARNED = 5000
 register_uuid()  # type: ignore[no-untyped-call]
@@ -81,7 +79,7 @@ def lease_batches(
     """
     _queries.end_delays(connection)
     leasable = _queries.leasable_seconds(connection)
-    planned = portions(loads, leasable, spool_seconds, only, pace(connection))
+    planned = portions(loads, leasable, spool_seconds, only)
     others = [load for load in loads if only is None or load.name in only]
     batches = []
     for portion in chain(planned, _urgent_portions(connection, others, {portion.builder for portion in planned})):
@@ -150,11 +148,6 @@ def tally(connection: Connection, builders: Sequence[str], since: str) -> dict[s
     """What these builders' attempts came to since then (ISO 8601), by name; infrastructure faults are neither built nor failed."""
     rows = _queries.tally(connection, builders=list(builders), since=since)
     return {builder: {"built": built, "failed": failed} for builder, built, failed in rows}
-
-
-def pace(connection: Connection) -> float:
-    """Seconds that an estimated second takes here, lately: Pis are slow or fast, and of projects never tried there are guesses."""
-    return min(max(_queries.pace(connection) or 1.0, 1 / _MOST_OFF), _MOST_OFF)
 
 
 def _lease(connection: Connection, portion: Portion, term: timedelta) -> list[dict[str, Any]]:

@@ -78,13 +78,6 @@ SELECT reclaim_leases(:term);
 -- What attempts since the last call teach of builds that are left; how many are expected to take something else.
 SELECT learn_estimates(:most);
 
--- name: pace()$
--- How long this fleet's latest attempts took, where one second was estimated: their geometric mean; null without any.
-SELECT exp(avg(ln(greatest(seconds, 0.01) / estimate_seconds)))::float
-FROM (SELECT outcome, seconds, estimate_seconds FROM attempt ORDER BY attempt_id DESC LIMIT 500) AS latest
-JOIN outcome_meaning USING (outcome)
-WHERE blame IN ('none', 'release') AND estimate_seconds > 0;
-
 -- name: wake_orphans()$
 -- Start builds whose leader nobody can build; the number of leaders given up.
 SELECT wake_orphans();

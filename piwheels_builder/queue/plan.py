@@ -46,52 +46,39 @@ class Portion:
 
 
 def hungry(loads: Sequence[BuilderLoad], spool_seconds: float) -> list[BuilderLoad]:
-    """Builders to serve whose spool has run below the low-water mark. ``spool_seconds`` is what each slot should have waiting."""
-    return [load for load in loads if load.is_served and load.spool_seconds < LOW_WATER * spool_seconds * load.slots]
+    """Builders to serve whose spool has run below the low-water mark, or has fewer builds than they have slots, however long those are.
 
-
-def level(loads: Sequence[BuilderLoad], leasable_seconds: float, spool_seconds: float) -> float:
-    """What each slot of the fleet should have now, in seconds: half of its share of what is left, spools included.
-
-    At most ``spool_seconds``. Half lets spools shrink as the queue empties, so that no builder ends the run
-    with hours of work while the others are idle. ``loads`` are of the whole fleet, whoever is to be served now.
+    ``spool_seconds`` is what each slot should have waiting.
     """
-    served = [load for load in loads if load.is_served]
-    left = leasable_seconds + sum(load.spool_seconds for load in served)
-    share = left / (2 * max(1, sum(load.slots for load in served)))
-    return min(share, spool_seconds)
+    return [load for load in loads if load.is_served and _is_low(load, spool_seconds)]
+
+
+def _is_low(load: BuilderLoad, spool_seconds: float) -> bool:
+    return load.spool_seconds < LOW_WATER * spool_seconds * load.slots or load.spool_builds < load.slots
 
 
 def portions(
-    loads: Sequence[BuilderLoad],
-    leasable_seconds: float,
-    spool_seconds: float,
-    only: Collection[str] | None = None,
-    pace: float = 1.0,
+    loads: Sequence[BuilderLoad], leasable_seconds: float, spool_seconds: float, only: Collection[str] | None = None
 ) -> list[Portion]:
-    """A portion for every hungry builder (of ``only`` these, None for all), the emptiest first: what fills it to the fleet's level.
+    """A portion for every hungry builder (of ``only`` these, None for all), the emptiest first: its share of half of what is left, at
+    most what fills its spool.
 
-    One with fewer builds than slots is hungry, however long they are; and while there is plenty, one with none to follow what runs.
-    ``pace`` is what an estimated second really takes: ``spool_seconds`` are real ones, all others estimated.
+    Halving what is left each time lets batches shrink as the queue empties, so that no builder ends the run with hours of work while
+    the others are idle. ``loads`` are of the whole fleet, whoever is to be served now: a builder that asks for itself gets its share.
     """
-    smallest, full = SMALLEST_BATCH_SECONDS / pace, spool_seconds / pace
-    enough = level(loads, leasable_seconds, full)
-    builds_each = 2 if enough == full else 1
+    slots = sum(load.slots for load in loads if load.is_served)
     left = leasable_seconds
     planned = []
-    for load in sorted(loads, key=lambda load: load.spool_seconds / load.slots):
-        portion = _portion(load, enough, builds_each, smallest) if only is None or load.name in only else None
-        if portion is not None and left > 0:
+    for load in sorted(hungry(loads, spool_seconds), key=lambda load: load.spool_seconds / load.slots):
+        if left > 0 and (only is None or load.name in only):
+            portion = _portion(load, left * load.slots / (2 * slots), spool_seconds * load.slots - load.spool_seconds)
             planned.append(portion)
             left -= portion.seconds
     return planned
 
 
-def _portion(load: BuilderLoad, enough: float, builds_each: int, smallest: float) -> Portion | None:
-    # A builder's at least, whatever its slots: they end a run together, each with its part of it.
-    enough = max(enough, smallest / load.slots)
-    missing = builds_each * load.slots - load.spool_builds
-    if not load.is_served or (missing <= 0 and not hungry([load], enough)):
-        return None
-    room = enough * load.slots - load.spool_seconds
-    return Portion(load.name, room) if room > 0 else Portion(load.name, smallest, missing)
+def _portion(load: BuilderLoad, share: float, room: float) -> Portion:
+    if room > 0:
+        return Portion(load.name, min(max(share, SMALLEST_BATCH_SECONDS), room))
+    # Its spool is full of builds that are fewer than its slots.
+    return Portion(load.name, SMALLEST_BATCH_SECONDS, load.slots - load.spool_builds)

@@ -171,9 +171,10 @@ def test_a_state_directory_that_is_unmounted_and_mounted_again(way: Way) -> None
 
     wanted = [way.fleet.want(f"project{number}") for number in range(3)]
     away = replace(away, build=wait)
+    batch = away.lease()
+    assert batch is not None
+    # Leased before the service says that it lives: whose row is being changed gets nothing at that moment.
     with serving(away.service()):
-        batch = away.lease()
-        assert batch is not None
         away.deliver(batch)
         assert begun.wait(20)
         state_dir.rename(elsewhere)

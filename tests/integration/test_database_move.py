@@ -68,13 +68,15 @@ def content(database: EmbeddedDatabase, table: str) -> list[str]:
 
 
 def pages(tree: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(tree)): path.read_bytes() for path in (tree / "simple").rglob("index.*")}
+    return {str(path.relative_to(tree)): path.read_bytes() for path in (tree / "simple").rglob("*.gz")}
 
 
 def check_moved(old: EmbeddedDatabase, new: EmbeddedDatabase, manifest: Manifest) -> None:
     changed = {"build", "queue", "builder"}
+    # Leases are given back in the new one, which is counted there.
+    counted = {"statistic_change"}
     assert {"attempt", "wheel", "release", "upstream_file", *changed} <= {table.name for table in manifest.tables}
-    for table in manifest.tables:
+    for table in (table for table in manifest.tables if table.name not in counted):
         assert len(content(new, table.name)) == len(content(old, table.name)) == table.rows
         if table.name not in changed:
             assert content(new, table.name) == content(old, table.name)

@@ -91,8 +91,10 @@ def test_building_a_file_imports_only_what_building_needs(tmp_path: Path) -> Non
 
 
 def _commands(top: argparse.ArgumentParser) -> list[tuple[str, argparse.ArgumentParser]]:
+    """All that do something: of those with commands of their own, these."""
     chosen = (action.choices for action in top._actions if isinstance(action, argparse._SubParsersAction))
-    return [command for choices in chosen for command in choices.items()]
+    found = [command for choices in chosen for command in choices.items()]
+    return [each for name, command in found for each in (_commands(command) or [(name, command)])]
 
 
 @pytest.mark.parametrize(("name", "command"), _commands(parser()))
