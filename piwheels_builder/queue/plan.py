@@ -46,7 +46,7 @@ class Portion:
 
 
 def hungry(loads: Sequence[BuilderLoad], spool_seconds: float) -> list[BuilderLoad]:
-    """Builders to serve whose spool has run below the low-water mark, or has fewer builds than they have slots, however long those are.
+    """Builders to serve whose spool has run below the low-water mark, or has fewer builds than they have slots, however long.
 
     ``spool_seconds`` is what each slot should have waiting.
     """
@@ -60,11 +60,11 @@ def _is_low(load: BuilderLoad, spool_seconds: float) -> bool:
 def portions(
     loads: Sequence[BuilderLoad], leasable_seconds: float, spool_seconds: float, only: Collection[str] | None = None
 ) -> list[Portion]:
-    """A portion for every hungry builder (of ``only`` these, None for all), the emptiest first: its share of half of what is left, at
-    most what fills its spool.
+    """A portion for every hungry builder (of ``only`` these, None for all), the emptiest first: its share of half of what is left,
+    at most what fills its spool.
 
-    Halving what is left each time lets batches shrink as the queue empties, so that no builder ends the run with hours of work while
-    the others are idle. ``loads`` are of the whole fleet, whoever is to be served now: a builder that asks for itself gets its share.
+    Halving what is left each time lets batches shrink as the queue empties, so that no builder ends the run with hours of work
+    while the others are idle. ``loads`` are of the whole fleet: a builder that asks for itself gets its share.
     """
     slots = sum(load.slots for load in loads if load.is_served)
     left = leasable_seconds
