@@ -59,10 +59,10 @@ rack-down: setup-dev  ## as root: take them down; base images stay cached
 	@scripts/in-venv python -m tests.rack down
 
 acceptance: setup-dev ## as root: bring the rack up, provision it, build, install, break things, take it down
-	@scripts/in-venv pytest -rP -x tests/rack
+	@scripts/in-venv pytest -rP -x --durations=15 tests/rack
 
 acceptance-full: setup-dev  ## the same with every cell of the fault matrix, power cuts and all
-	@ACCEPTANCE=full scripts/in-venv pytest -rP tests/rack tests/netboot
+	@ACCEPTANCE=full scripts/in-venv pytest -rP --durations=30 tests/rack tests/netboot
 
 chaos: setup-dev      ## as root: break the rack at random for MINUTES=30
 	@scripts/in-venv python -m tests.rack.chaos '$(MINUTES)'
