@@ -1758,7 +1758,7 @@ CREATE TABLE public.queue (
     CONSTRAINT waiting_is_not_leased CHECK (((lease_id IS NULL) OR ((waits_for IS NULL) AND (held IS NULL))))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
-COMMENT ON COLUMN public.queue.priority IS '-1: asked for by users, 0: forced by the operator, 1: newest release of its project, 2: back catalogue';
+COMMENT ON COLUMN public.queue.priority IS '-1: asked for by users, 0: forced by the operator or fresh, 1: newest release of its project, 2: back catalogue';
 CREATE TABLE public.wheel (
     wheel_id bigint NOT NULL,
     build_id bigint NOT NULL,

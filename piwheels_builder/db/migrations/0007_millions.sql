@@ -15,7 +15,7 @@ CREATE TABLE demand (
     CONSTRAINT one_demand_each PRIMARY KEY (project, version),
     CONSTRAINT demand_was_asked CHECK (asked > 0)
 );
-COMMENT ON COLUMN queue.priority IS '-1: asked for by users, 0: forced by the operator, 1: newest release of its project, 2: back catalogue';
+COMMENT ON COLUMN queue.priority IS '-1: asked for by users, 0: forced by the operator or fresh, 1: newest release of its project, 2: back catalogue';
 
 -- Projects up to this one have been looked at for the target since somebody builds for it: null once that is all of them
 -- (piwheels_builder/catalogue/sweep.py). A target that is there already was looked at by every sync.
