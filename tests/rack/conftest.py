@@ -25,6 +25,7 @@ collect_ignore_glob = (
         "test_hosted_pis.py",
         "test_hosts.py",
         "test_hostile_*.py",
+        "test_idle.py",
         "test_power_cut.py",
         "test_retire.py",
         "test_two_controllers.py",

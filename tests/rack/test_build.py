@@ -1,8 +1,6 @@
 """build.yml on the rack: real releases become wheels for three targets, and install on the Pi that didn't build them."""
 
-import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import pytest
 
@@ -10,7 +8,6 @@ from tests.rack.fleet import AUTHORITY, Fleet
 from tests.rack.hosts import Host
 from tests.rack.playbooks import Run, play
 from tests.rack.upstream import Release, serving
-from tests.rack.violations import violations
 
 PROJECTS = {"docopt": "0.6.2", "spidev": "3.8"}
 #: Who built it, for which target, and what came of it.
@@ -20,14 +17,6 @@ _WHEELS = """
         FROM wheel JOIN attempt USING (attempt_id) JOIN builder USING (builder_id) JOIN build ON build.build_id = wheel.build_id
         JOIN target USING (target_id) JOIN release USING (release_id) JOIN project ON project.project_id = release.project_id
         WHERE published_at IS NOT NULL) AS told
-"""
-#: Share of its time, from its first attempt to its last, that a builder's slots stood still.
-_IDLE = """
-    SELECT json_object_agg(name, idle) FROM (
-        SELECT builder.name, 1 - sum(seconds) / (slots * extract(epoch FROM
-               max(started_at + seconds * interval '1 second') - min(started_at))) AS idle
-        FROM attempt JOIN builder USING (builder_id) JOIN project USING (project_id)
-        WHERE project.name LIKE 'idle-%d-%%' GROUP BY builder.name, slots) AS told
 """
 
 
@@ -83,28 +72,3 @@ def test_failed_builds_leave_their_log_on_the_index(provisioned: Run, fleet: Fle
         SELECT json_agg(attempt_id) FROM attempt JOIN project USING (project_id)
         WHERE name = 'log-fails' AND log_stored_at IS NOT NULL""")[:1]
     assert b"this release never builds" in fleet.get(f"/logs/lo/log-fails/{attempt}.log.gz", accept="*/*")
-
-
-@pytest.fixture
-def busy(provisioned: Run, rack: Mapping[str, Host]) -> Iterator[list[Release]]:
-    """Enough for the two native builders to work for a while: half of it for the Python of one, half for that of the other."""
-    assert provisioned
-    gateway = rack["index"].address.gateway_ipv4
-    assert gateway
-    pythons = (">=3.12", "<3.12")
-    releases = [Release(f"idle-{os.getpid()}-{number}", seconds=5, requires_python=pythons[number % 2]) for number in range(40)]
-    fleet = Fleet(rack["index"])
-    fleet.forget()
-    with serving(gateway) as upstream, fleet.without("pi1", "pi2"):
-        upstream.offer(*releases)
-        wishes = {"fleet_projects": [release.project for release in releases], "fleet_upstream": upstream.url}
-        play("build.yml", extra={**wishes, "fleet_build_policy": "all", "fleet_part": "native"}).succeeded()
-        yield releases
-
-
-def test_builders_do_not_wait_while_there_is_work(busy: list[Release], fleet: Fleet) -> None:
-    assert violations(fleet, busy) == []
-    idle = fleet.ask(_IDLE % os.getpid())
-    print(f"idle while there was work: {json.dumps(idle)}")
-    assert set(idle) == {"bookworm", "trixie"}
-    assert max(idle.values()) <= 0.02, idle
