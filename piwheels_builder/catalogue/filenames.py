@@ -167,6 +167,8 @@ def _why_no_sdist(filename: str) -> str:
 
 def _text_after(project: NormalizedName, stem: str) -> str:
     """What follows the project's name and a dash, whichever way the name is spelled."""
+    if stem[: len(project)].lower().replace("_", "-").replace(".", "-") == project and stem[len(project) : len(project) + 1] == "-":
+        return stem[len(project) + 1 :]
     found = _stem_of(project).fullmatch(stem)
     if found is None:
         raise _RefusedName(f"does not begin with {project} and a dash")

@@ -66,9 +66,13 @@ def mark_gone(connection: Connection, project: NormalizedName) -> Change:
 def classified(project: NormalizedName, file: OfferedFile) -> ClassifiedName:
     """What a file of a page is; one that no builder could fetch is refused."""
     name = classify(project, file.filename)
-    if name.kind is not FileKind.REFUSED and urlsplit(file.url).scheme not in ("http", "https"):
+    if name.kind is not FileKind.REFUSED and not _is_fetched(file.url):
         return ClassifiedName(FileKind.REFUSED, name.version, "its URL is neither http nor https")
     return name
+
+
+def _is_fetched(url: str) -> bool:
+    return url.startswith(("https://", "http://")) or urlsplit(url).scheme in ("http", "https")
 
 
 def ranked(page: Page, names: Collection[ClassifiedFile], known: Mapping[str, str]) -> list[dict[str, Any]]:

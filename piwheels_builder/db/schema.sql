@@ -221,8 +221,10 @@ BEGIN
       AND name NOT IN (SELECT pi->>'name' FROM jsonb_array_elements(account) AS pi);
 END $$;
 CREATE FUNCTION public.cost_of_project(its_project integer, its_target smallint, OUT seconds real, OUT memory_class smallint) RETURNS record
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     AS $$
+#variable_conflict use_column
+BEGIN
     WITH past AS (
         SELECT newest.seconds, class_needed(newest.peak_memory, newest.memory_class, blame = 'memory', its_target) AS class
         FROM (SELECT * FROM attempt WHERE project_id = its_project ORDER BY attempt_id DESC LIMIT 10) AS newest
@@ -231,8 +233,9 @@ CREATE FUNCTION public.cost_of_project(its_project integer, its_target smallint,
         LIMIT 5
     )
     SELECT (percentile_cont(0.5) WITHIN GROUP (ORDER BY past.seconds))::real, coalesce(max(past.class), 0)::smallint
-    FROM past
-$$;
+    INTO cost_of_project.seconds, cost_of_project.memory_class
+    FROM past;
+END $$;
 CREATE FUNCTION public.count_attempts() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -329,15 +332,16 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE FUNCTION public.demanded_priority(its_release bigint, otherwise integer) RETURNS smallint
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     AS $$
-    SELECT CASE WHEN EXISTS (
+BEGIN
+    RETURN CASE WHEN EXISTS (
                SELECT FROM release JOIN project USING (project_id)
                JOIN demand ON demand.project = project.name
                           AND (demand.version = release.version OR (demand.version = '' AND release.newest_first = 1))
                WHERE release.release_id = its_release)
-           THEN -1 ELSE otherwise END::smallint
-$$;
+           THEN -1 ELSE otherwise END;
+END $$;
 CREATE FUNCTION public.distrust_builder(its_name text, since timestamp with time zone, why text, withdraw boolean) RETURNS TABLE(became text, project text, version text, target text, wheel text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -422,8 +426,9 @@ BEGIN
     END LOOP;
 END $$;
 CREATE FUNCTION public.enqueue(wanted_build bigint, its_priority integer, guess_seconds real, leader bigint DEFAULT NULL::bigint) RETURNS void
-    LANGUAGE sql
+    LANGUAGE plpgsql
     AS $$
+BEGIN
     INSERT INTO queue (build_id, target_id, memory_class, priority, estimate_seconds, waits_for)
     SELECT build.build_id, build.target_id, cost.memory_class, demanded_priority(build.release_id, its_priority),
            greatest(coalesce(cost.seconds, guess_seconds), 0.1), unfinished(leader)
@@ -431,8 +436,8 @@ CREATE FUNCTION public.enqueue(wanted_build bigint, its_priority integer, guess_
     JOIN release USING (release_id)
     CROSS JOIN LATERAL cost_of_project(release.project_id, build.target_id) AS cost
     WHERE build.build_id = wanted_build AND build.state = 'pending'
-    ON CONFLICT (build_id) DO NOTHING
-$$;
+    ON CONFLICT (build_id) DO NOTHING;
+END $$;
 CREATE FUNCTION public.failed_builds(its_outcome public.outcome, its_missing text, its_toolchain text, its_target text, its_builder text, its_text text) RETURNS TABLE(build_id bigint, release_id bigint, target_id smallint, attempt_id bigint, outcome public.outcome, blame public.blame, missing text, toolchain text, error_line text, seconds real, peak_memory bigint, memory_class smallint)
     LANGUAGE sql STABLE
     AS $$
@@ -1572,47 +1577,40 @@ END $$;
 CREATE FUNCTION public.want_builds(releases bigint[], targets smallint[], priorities smallint[], guesses real[], leader_targets smallint[]) RETURNS TABLE(release_id bigint, target_id smallint)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
+    SET join_collapse_limit TO '1'
     AS $$
 #variable_conflict use_column
 DECLARE
-    queued bigint[];
     follow boolean;
 BEGIN
-    WITH wanted AS (
-        INSERT INTO build (release_id, target_id, reason)
-        SELECT release_id, target_id, 'wanted' FROM unnest(releases, targets) AS asked (release_id, target_id)
-        ORDER BY release_id, target_id
-        ON CONFLICT (release_id, target_id) DO UPDATE SET state = 'pending', reason = 'wanted again'
-            WHERE build.state = 'skipped' AND build.reason NOT LIKE 'served by %'
-        RETURNING build_id
-    )
-    SELECT array_agg(build_id) INTO queued FROM wanted;
+    INSERT INTO build (release_id, target_id, reason)
+    SELECT release_id, target_id, 'wanted' FROM unnest(releases, targets) AS asked (release_id, target_id)
+    ORDER BY release_id, target_id
+    ON CONFLICT (release_id, target_id) DO UPDATE SET state = 'pending', reason = 'wanted again'
+        WHERE build.state = 'skipped' AND build.reason NOT LIKE 'served by %';
     UPDATE queue SET priority = asked.priority
     FROM unnest(releases, targets, priorities) AS asked (release_id, target_id, priority)
     JOIN build USING (release_id, target_id)
     WHERE queue.build_id = build.build_id AND queue.priority > asked.priority;
     -- Leaders first, since who waits for one looks whether it is there.
     FOREACH follow IN ARRAY ARRAY[false, true] LOOP
-        INSERT INTO queue (build_id, target_id, memory_class, priority, estimate_seconds, waits_for)
-        SELECT build.build_id, build.target_id, cost.memory_class, demanded_priority(build.release_id, asked.priority),
-               greatest(coalesce(cost.seconds, asked.guess), 0.1), unfinished(leader.build_id)
-        FROM unnest(releases, targets, priorities, guesses, leader_targets)
-             AS asked (release_id, target_id, priority, guess, leader_target)
-        JOIN build USING (release_id, target_id)
-        JOIN release USING (release_id)
-        JOIN (
-            SELECT kind.project_id, kind.target_id, cost.seconds, cost.memory_class
-            FROM (
-                SELECT DISTINCT release.project_id, asked.target_id
-                FROM unnest(releases, targets) AS asked (release_id, target_id) JOIN release USING (release_id)
-            ) AS kind
-            CROSS JOIN LATERAL cost_of_project(kind.project_id, kind.target_id) AS cost
-        ) AS cost ON cost.project_id = release.project_id AND cost.target_id = build.target_id
-        LEFT JOIN build AS leader ON leader.release_id = asked.release_id AND leader.target_id = asked.leader_target
-        WHERE build.build_id = ANY (queued) AND (asked.leader_target IS NOT NULL) = follow
-        ON CONFLICT (build_id) DO NOTHING;
+        RETURN QUERY
+        WITH queued AS (
+            INSERT INTO queue (build_id, target_id, memory_class, priority, estimate_seconds, waits_for)
+            SELECT build.build_id, build.target_id, cost.memory_class, demanded_priority(build.release_id, asked.priority),
+                   greatest(coalesce(cost.seconds, asked.guess), 0.1), unfinished(leader.build_id)
+            FROM unnest(releases, targets, priorities, guesses, leader_targets)
+                 AS asked (release_id, target_id, priority, guess, leader_target)
+            JOIN build USING (release_id, target_id)
+            JOIN release USING (release_id)
+            CROSS JOIN LATERAL cost_of_project(release.project_id, build.target_id) AS cost
+            LEFT JOIN build AS leader ON leader.release_id = asked.release_id AND leader.target_id = asked.leader_target
+            WHERE build.state = 'pending' AND (asked.leader_target IS NOT NULL) = follow
+            ON CONFLICT (build_id) DO NOTHING
+            RETURNING build_id
+        )
+        SELECT build.release_id, build.target_id FROM queued JOIN build USING (build_id);
     END LOOP;
-    RETURN QUERY SELECT build.release_id, build.target_id FROM build WHERE build.build_id = ANY (queued);
 END $$;
 CREATE FUNCTION public.want_targets() RETURNS boolean
     LANGUAGE plpgsql

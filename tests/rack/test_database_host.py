@@ -14,6 +14,8 @@ from tests.rack.playbooks import Run, play
 HOSTS = ("index", "bookworm", "database", "copy")
 LIMIT = ("-i", apart.INVENTORY, "--limit", ",".join(HOSTS))
 QUIET = {"fleet_controller_timer": False}
+#: Built here even where upstream has a wheel.
+OURS = {"fleet_build_policy": "all", "fleet_upstream_wins": False}
 BEFORE, AFTER, LAST = "docopt==0.6.2", "markupsafe==3.0.3", "pyserial==3.5"
 TOOL = "/opt/piwheels-builder/venv/bin/piwheels-builder"
 KEYS = (
@@ -46,7 +48,7 @@ def hosts(provisioned: Run, rack: Mapping[str, Host]) -> Iterator[Mapping[str, H
 def moved(hosts: Mapping[str, Host]) -> Run:
     """The last run of the move, as docs/operate.md tells it, of a fleet that has built something."""
     index = hosts["index"]
-    play("build.yml", extra={"fleet_projects": [BEFORE]}, options=("--limit", "index,bookworm")).succeeded()
+    play("build.yml", extra={"fleet_projects": [BEFORE], **OURS}, options=("--limit", "index,bookworm")).succeeded()
     index.must("systemctl", "disable", "--now", "piwheels-build.timer")
     index.must(TOOL, "copy-database", "/root/move")
     play("provision.yml", extra=QUIET, options=(*LIMIT[:3], "index,database")).succeeded()
@@ -64,7 +66,7 @@ def run(*playbooks: str, **extra: object) -> Run:
 def test_what_was_built_before_is_known_and_more_is_built(moved: Run, hosts: Mapping[str, Host]) -> None:
     assert moved
     assert ".whl" in hosts["index"].must(TOOL, "report", BEFORE)
-    run("build.yml", fleet_projects=[BEFORE, AFTER]).succeeded()
+    run("build.yml", fleet_projects=[BEFORE, AFTER], **OURS).succeeded()
     assert ".whl" in hosts["index"].must(TOOL, "report", AFTER)
     asked = "SELECT count(*) FROM attempt JOIN builder USING (builder_id) WHERE builder.name = 'bookworm'"
     told = hosts["database"].must("psql", "-h", "/run/postgresql", "-U", "piwheels_reader", "-Atc", asked, "piwheels")
@@ -195,5 +197,5 @@ def test_a_replica_becomes_the_database(moved: Run, hosts: Mapping[str, Host], t
     hosts["copy"].must("su", "postgres", "-s", "/bin/sh", "-c", promote)
     play("provision.yml", options=options).succeeded()
     assert ".whl" in hosts["index"].must(TOOL, "report", AFTER)
-    play("build.yml", extra={"fleet_projects": [LAST]}, options=options).succeeded()
+    play("build.yml", extra={"fleet_projects": [LAST], **OURS}, options=options).succeeded()
     assert ".whl" in hosts["index"].must(TOOL, "report", LAST)

@@ -1,13 +1,15 @@
 -- The priority that a release is queued with: that of what users asked for, where they did, else the caller's.
 CREATE OR REPLACE FUNCTION demanded_priority(its_release bigint, otherwise integer) RETURNS smallint
-LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN EXISTS (
+LANGUAGE plpgsql STABLE AS $$
+-- A plan of plpgsql's is made once a session, that of an SQL function with every call.
+BEGIN
+    RETURN CASE WHEN EXISTS (
                SELECT FROM release JOIN project USING (project_id)
                JOIN demand ON demand.project = project.name
                           AND (demand.version = release.version OR (demand.version = '' AND release.newest_first = 1))
                WHERE release.release_id = its_release)
-           THEN -1 ELSE otherwise END::smallint
-$$;
+           THEN -1 ELSE otherwise END;
+END $$;
 
 -- Users asked for a project's newest release (version '') or for one release, times times, and could not get it: what is queued of it goes
 -- first, for all targets, and what will be queued of it, too. The answer is how many builds go first that did not. A name that is

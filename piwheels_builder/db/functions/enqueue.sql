@@ -12,7 +12,9 @@ $$;
 -- The last word on how long a build will take and what memory it needs: the last five of its project's ten newest attempts that
 -- ended by no fault of ours. Without any, null seconds and the smallest class.
 CREATE OR REPLACE FUNCTION cost_of_project(its_project integer, its_target smallint, OUT seconds real, OUT memory_class smallint)
-LANGUAGE sql STABLE AS $$
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
     WITH past AS (
         SELECT newest.seconds, class_needed(newest.peak_memory, newest.memory_class, blame = 'memory', its_target) AS class
         FROM (SELECT * FROM attempt WHERE project_id = its_project ORDER BY attempt_id DESC LIMIT 10) AS newest
@@ -21,8 +23,9 @@ LANGUAGE sql STABLE AS $$
         LIMIT 5
     )
     SELECT (percentile_cont(0.5) WITHIN GROUP (ORDER BY past.seconds))::real, coalesce(max(past.class), 0)::smallint
-    FROM past
-$$;
+    INTO cost_of_project.seconds, cost_of_project.memory_class
+    FROM past;
+END $$;
 
 -- A build that others may wait for: it, where it has not ended and will not while this transaction lasts, else null. Somebody who
 -- waited for one that ended a moment ago would wait for ever.
@@ -38,7 +41,8 @@ END $$;
 
 -- Put a pending build into the queue. Nothing happens where it is there already.
 CREATE OR REPLACE FUNCTION enqueue(wanted_build bigint, its_priority integer, guess_seconds real, leader bigint DEFAULT NULL)
-RETURNS void LANGUAGE sql AS $$
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
     INSERT INTO queue (build_id, target_id, memory_class, priority, estimate_seconds, waits_for)
     SELECT build.build_id, build.target_id, cost.memory_class, demanded_priority(build.release_id, its_priority),
            greatest(coalesce(cost.seconds, guess_seconds), 0.1), unfinished(leader)
@@ -46,8 +50,8 @@ RETURNS void LANGUAGE sql AS $$
     JOIN release USING (release_id)
     CROSS JOIN LATERAL cost_of_project(release.project_id, build.target_id) AS cost
     WHERE build.build_id = wanted_build AND build.state = 'pending'
-    ON CONFLICT (build_id) DO NOTHING
-$$;
+    ON CONFLICT (build_id) DO NOTHING;
+END $$;
 
 -- Let go the siblings that waited for a build whose end does not serve them. On the leader's architecture all of them start;
 -- elsewhere the oldest one leads the others, since a wheel of theirs may still serve several.
@@ -126,45 +130,38 @@ END $$;
 CREATE OR REPLACE FUNCTION want_builds(
     releases bigint[], targets smallint[], priorities smallint[], guesses real[], leader_targets smallint[]
 ) RETURNS TABLE (release_id bigint, target_id smallint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+-- Joined in the order written, by index: a plan for arrays of unknown length compares each build with each.
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET join_collapse_limit = 1 AS $$
 #variable_conflict use_column
 DECLARE
-    queued bigint[];
     follow boolean;
 BEGIN
-    WITH wanted AS (
-        INSERT INTO build (release_id, target_id, reason)
-        SELECT release_id, target_id, 'wanted' FROM unnest(releases, targets) AS asked (release_id, target_id)
-        ORDER BY release_id, target_id
-        ON CONFLICT (release_id, target_id) DO UPDATE SET state = 'pending', reason = 'wanted again'
-            WHERE build.state = 'skipped' AND build.reason NOT LIKE 'served by %'
-        RETURNING build_id
-    )
-    SELECT array_agg(build_id) INTO queued FROM wanted;
+    INSERT INTO build (release_id, target_id, reason)
+    SELECT release_id, target_id, 'wanted' FROM unnest(releases, targets) AS asked (release_id, target_id)
+    ORDER BY release_id, target_id
+    ON CONFLICT (release_id, target_id) DO UPDATE SET state = 'pending', reason = 'wanted again'
+        WHERE build.state = 'skipped' AND build.reason NOT LIKE 'served by %';
     UPDATE queue SET priority = asked.priority
     FROM unnest(releases, targets, priorities) AS asked (release_id, target_id, priority)
     JOIN build USING (release_id, target_id)
     WHERE queue.build_id = build.build_id AND queue.priority > asked.priority;
     -- Leaders first, since who waits for one looks whether it is there.
     FOREACH follow IN ARRAY ARRAY[false, true] LOOP
-        INSERT INTO queue (build_id, target_id, memory_class, priority, estimate_seconds, waits_for)
-        SELECT build.build_id, build.target_id, cost.memory_class, demanded_priority(build.release_id, asked.priority),
-               greatest(coalesce(cost.seconds, asked.guess), 0.1), unfinished(leader.build_id)
-        FROM unnest(releases, targets, priorities, guesses, leader_targets)
-             AS asked (release_id, target_id, priority, guess, leader_target)
-        JOIN build USING (release_id, target_id)
-        JOIN release USING (release_id)
-        JOIN (
-            SELECT kind.project_id, kind.target_id, cost.seconds, cost.memory_class
-            FROM (
-                SELECT DISTINCT release.project_id, asked.target_id
-                FROM unnest(releases, targets) AS asked (release_id, target_id) JOIN release USING (release_id)
-            ) AS kind
-            CROSS JOIN LATERAL cost_of_project(kind.project_id, kind.target_id) AS cost
-        ) AS cost ON cost.project_id = release.project_id AND cost.target_id = build.target_id
-        LEFT JOIN build AS leader ON leader.release_id = asked.release_id AND leader.target_id = asked.leader_target
-        WHERE build.build_id = ANY (queued) AND (asked.leader_target IS NOT NULL) = follow
-        ON CONFLICT (build_id) DO NOTHING;
+        RETURN QUERY
+        WITH queued AS (
+            INSERT INTO queue (build_id, target_id, memory_class, priority, estimate_seconds, waits_for)
+            SELECT build.build_id, build.target_id, cost.memory_class, demanded_priority(build.release_id, asked.priority),
+                   greatest(coalesce(cost.seconds, asked.guess), 0.1), unfinished(leader.build_id)
+            FROM unnest(releases, targets, priorities, guesses, leader_targets)
+                 AS asked (release_id, target_id, priority, guess, leader_target)
+            JOIN build USING (release_id, target_id)
+            JOIN release USING (release_id)
+            CROSS JOIN LATERAL cost_of_project(release.project_id, build.target_id) AS cost
+            LEFT JOIN build AS leader ON leader.release_id = asked.release_id AND leader.target_id = asked.leader_target
+            WHERE build.state = 'pending' AND (asked.leader_target IS NOT NULL) = follow
+            ON CONFLICT (build_id) DO NOTHING
+            RETURNING build_id
+        )
+        SELECT build.release_id, build.target_id FROM queued JOIN build USING (build_id);
     END LOOP;
-    RETURN QUERY SELECT build.release_id, build.target_id FROM build WHERE build.build_id = ANY (queued);
 END $$;
