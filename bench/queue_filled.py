@@ -5,6 +5,7 @@ from pathlib import Path
 
 import aiosql
 
+from bench.catalogue.load import without_indexes
 from piwheels_builder.db.connect import connected
 from piwheels_builder.db.embedded import EmbeddedDatabase
 
@@ -21,11 +22,13 @@ def fill(database: EmbeddedDatabase, releases: int, one_in: int = 100) -> dict[s
         queries.fill_targets(connection, releases=releases)
     with connected(database.superuser_conninfo(database.name), autocommit=True) as connection:
         queries.leave_out_checks(connection)
-        for what in _FILLS:
-            share = {"one_in": one_in} if what == "builds" else {}
-            getattr(queries, f"fill_{what}")(connection, releases=releases, **share)
+        with without_indexes(connection):
+            for what in _FILLS:
+                share = {"one_in": one_in} if what == "builds" else {}
+                getattr(queries, f"fill_{what}")(connection, releases=releases, **share)
         queries.recount(connection)
-        queries.analyze(connection)
+        # Else autovacuum comes while somebody measures.
+        queries.vacuum(connection)
         counts = dict(queries.row_counts(connection))
         queries.checkpoint(connection)
     told = ", ".join(f"{number:,} {table}" for table, number in counts.items())

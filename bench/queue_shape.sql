@@ -12,8 +12,7 @@ INSERT INTO project (name) SELECT 'project-' || n FROM generate_series(1, (:rele
 
 -- name: fill_releases(releases)!
 INSERT INTO release (project_id, version, spelling, newest_first)
-SELECT 1 + mod(n, (:releases / 6.6)::int), '1.' || n, '1.' || n, 1 + n / (:releases / 6.6)::int FROM generate_series(0, :releases - 1) AS n
-ON CONFLICT DO NOTHING;
+SELECT 1 + mod(n, (:releases / 6.6)::int), '1.' || n, '1.' || n, 1 + n / (:releases / 6.6)::int FROM generate_series(0, :releases - 1) AS n;
 
 -- name: fill_files(releases)!
 INSERT INTO upstream_file (project_id, filename, release_id, kind, url, sha256, size, upload_time)
@@ -51,8 +50,8 @@ SET session_replication_role = replica;
 -- name: recount()$
 SELECT recount_statistics();
 
--- name: analyze()#
-ANALYZE;
+-- name: vacuum()#
+VACUUM (ANALYZE);
 
 -- name: checkpoint()#
 -- What the filling left to be written is not the queue's cost.

@@ -4,8 +4,9 @@ Derived tables of later migrations are not filled by COPY. Whoever adds one fill
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from io import StringIO
 from multiprocessing import get_context
 from pathlib import Path
@@ -34,21 +35,30 @@ def load(conninfo: str, catalogue: Catalogue, *, processes: int = 2, quiet: bool
     with connected(conninfo) as connection:
         _begin(connection)
     told = 0
-    for releases in _copy_all(conninfo, catalogue, processes):
-        if releases - told >= 500_000:
-            told = releases
-            say(f"{releases:,} of {catalogue.size.releases:,} releases copied")
     with connected(conninfo, autocommit=True) as connection:
-        queries.load_fast(connection)
-        say("vacuum and analyze")
-        queries.vacuum(connection)
-        for table, name, definition in list(queries.what_is_set_aside(connection)):
-            say(f"{table}: {name}")
-            with connection.cursor() as cursor:
-                cursor.execute(definition)
-        queries.forget_what_was_set_aside(connection)
+        with without_indexes(connection, say):
+            for releases in _copy_all(conninfo, catalogue, processes):
+                if releases - told >= 500_000:
+                    told = releases
+                    say(f"{releases:,} of {catalogue.size.releases:,} releases copied")
+            say("vacuum and analyze")
+            queries.vacuum(connection)
         settle(connection)
     say("loaded")
+
+
+@contextmanager
+def without_indexes(connection: Connection, say: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+    """Keys and indexes of the tables that a load fills are made again at the end: that takes a fraction of the time."""
+    queries.set_aside(connection, tables=list(TABLES))
+    queries.drop_what_is_set_aside(connection)
+    yield
+    queries.load_fast(connection)
+    for table, name, definition in list(queries.what_is_set_aside(connection)):
+        say(f"{table}: {name}")
+        with connection.cursor() as cursor:
+            cursor.execute(definition)
+    queries.forget_what_was_set_aside(connection)
 
 
 def settle(connection: Connection) -> None:
@@ -61,8 +71,6 @@ def _begin(connection: Connection) -> None:
         raise ValueError("this database has projects already: a catalogue is loaded into an empty one")
     queries.add_targets(connection, pythons=list(shape.PYTHONS), architecture=shape.ARCHITECTURE, os_release=shape.OS_RELEASE)
     queries.add_builders(connection, builders=shape.BUILDERS)
-    queries.set_aside(connection, tables=list(TABLES))
-    queries.drop_what_is_set_aside(connection)
 
 
 def _copy_all(conninfo: str, catalogue: Catalogue, processes: int) -> Iterator[int]:

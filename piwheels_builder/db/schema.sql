@@ -643,6 +643,7 @@ BEGIN
     IF NOT FOUND OR me.standing <> 'active' OR NOT me.has_room OR EXISTS (SELECT FROM dispatch_pause) THEN
         RETURN;
     END IF;
+    PERFORM take_turn();
     LOOP
         chosen := next_builds(me, CASE WHEN wanted IS NULL THEN budget_seconds ELSE 'Infinity' END::real, reach, passed_over);
         EXIT WHEN chosen IS NULL;
@@ -661,7 +662,7 @@ BEGIN
             FOR UPDATE OF free SKIP LOCKED) AS mine;
         taken := taken || coalesce(locked, '{}');
         EXIT WHEN cardinality(taken) >= wanted;
-        -- Others are at the same place in the queue. To look further ahead each time is to meet them a few times and not sixty.
+        -- Others are at the same place in the queue, without a turn. To look further ahead is to meet them a few times and not sixty.
         passed_over := passed_over || chosen;
         reach := least(reach * 8, 5000);
     END LOOP;
@@ -1421,6 +1422,19 @@ CREATE FUNCTION public.take_back_leases(from_builder integer, why text) RETURNS 
     )
     UPDATE build SET state = 'pending', reason = why FROM taken WHERE taken.build_id = build.build_id
 $$;
+CREATE FUNCTION public.take_turn() RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    before text := current_setting('lock_timeout');
+BEGIN
+    PERFORM set_config('lock_timeout', '2s', true);
+    PERFORM pg_advisory_xact_lock(hashtext('lease_batch'));
+    PERFORM set_config('lock_timeout', before, true);
+EXCEPTION WHEN lock_not_available THEN
+    -- The setting is what it was: all of this block is undone.
+    NULL;
+END $$;
 CREATE FUNCTION public.told_hosted_pis(prefix text, account jsonb) RETURNS TABLE(name text, specification jsonb, since text, minutes real, is_delivered boolean, cancel_wanted text, is_cancelled boolean, failure text, power_cycles integer, standing text, standing_reason text, silence real, leased bigint, attempts bigint)
     LANGUAGE sql STABLE
     SET search_path TO 'public', 'pg_temp'
@@ -2342,6 +2356,7 @@ GRANT ALL ON FUNCTION public.skip_build(unwanted bigint, why text) TO piwheels_d
 REVOKE ALL ON FUNCTION public.suspect_builder(its_name text, what text, quarantine boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.suspect_builder(its_name text, what text, quarantine boolean) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.take_back_leases(from_builder integer, why text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.take_turn() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.told_hosted_pis(prefix text, account jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.told_of_builder(its_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.trip_breaker() FROM PUBLIC;

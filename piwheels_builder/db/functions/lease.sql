@@ -28,6 +28,20 @@ RETURNS bigint[] LANGUAGE sql STABLE AS $$
     FROM ranked WHERE place <= most_builds AND (place = 1 OR seconds_before < budget_seconds)
 $$;
 
+-- One leaser at a time, until its transaction ends: sixty-four at the same head of the queue would each look past what the others hold.
+-- Who has waited two seconds goes on without a turn, since what keeps leases apart are locks of rows.
+CREATE OR REPLACE FUNCTION take_turn() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    before text := current_setting('lock_timeout');
+BEGIN
+    PERFORM set_config('lock_timeout', '2s', true);
+    PERFORM pg_advisory_xact_lock(hashtext('lease_batch'));
+    PERFORM set_config('lock_timeout', before, true);
+EXCEPTION WHEN lock_not_available THEN
+    -- The setting is what it was: all of this block is undone.
+    NULL;
+END $$;
+
 -- Lease builds worth about budget_seconds to one builder, at most most_builds of them, for term. At least one where any fits. The
 -- rows are everything a builder needs to know; the same lease id stands on all of them. Several callers at once never get
 -- the same build: what another one holds at this moment is passed over, and so is a release whose sdist is gone. Nothing while the
@@ -59,6 +73,7 @@ BEGIN
     IF NOT FOUND OR me.standing <> 'active' OR NOT me.has_room OR EXISTS (SELECT FROM dispatch_pause) THEN
         RETURN;
     END IF;
+    PERFORM take_turn();
     LOOP
         chosen := next_builds(me, CASE WHEN wanted IS NULL THEN budget_seconds ELSE 'Infinity' END::real, reach, passed_over);
         EXIT WHEN chosen IS NULL;
@@ -77,7 +92,7 @@ BEGIN
             FOR UPDATE OF free SKIP LOCKED) AS mine;
         taken := taken || coalesce(locked, '{}');
         EXIT WHEN cardinality(taken) >= wanted;
-        -- Others are at the same place in the queue. To look further ahead each time is to meet them a few times and not sixty.
+        -- Others are at the same place in the queue, without a turn. To look further ahead is to meet them a few times and not sixty.
         passed_over := passed_over || chosen;
         reach := least(reach * 8, 5000);
     END LOOP;
