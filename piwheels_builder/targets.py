@@ -46,8 +46,7 @@ class Target:
 
     @property
     def python_version(self) -> tuple[int, int]:
-        digits = self.python[2:].rstrip("t")
-        return int(digits[0]), int(digits[1:])
+        return _version(self.python)
 
     @property
     def abi_order(self) -> int:
@@ -70,12 +69,7 @@ class Target:
 
     def is_admitted_by(self, requires_python: str | None) -> bool:
         """Whether a ``requires-python`` admits this Python. One that is no specifier (``>=3.6.*``) admits all, as pip has it."""
-        major, minor = self.python_version
-        # The newest patch release any Python has had is below 99: ">=3.11.4" admits cp311, "!=3.11.*" does not.
-        try:
-            return SpecifierSet(requires_python or "").contains(f"{major}.{minor}.99", prereleases=True)
-        except InvalidSpecifier:
-            return True
+        return not requires_python or _admits(requires_python, self.python)
 
     def platforms(self) -> Iterable[str]:
         """Platform tags, best first."""
@@ -85,6 +79,23 @@ class Target:
             if (major, minor) in _LEGACY_MANYLINUX:
                 yield f"{_LEGACY_MANYLINUX[major, minor]}_{self.architecture}"
         yield f"linux_{self.architecture}"
+
+
+@functools.cache
+def _version(python: str) -> tuple[int, int]:
+    digits = python[2:].rstrip("t")
+    return int(digits[0]), int(digits[1:])
+
+
+@functools.lru_cache(maxsize=16384)
+def _admits(requires_python: str, python: str) -> bool:
+    """Remembered: the files of a project, and of most projects, say the same few."""
+    major, minor = _version(python)
+    # The newest patch release any Python has had is below 99: ">=3.11.4" admits cp311, "!=3.11.*" does not.
+    try:
+        return SpecifierSet(requires_python).contains(f"{major}.{minor}.99", prereleases=True)
+    except InvalidSpecifier:
+        return True
 
 
 @functools.cache

@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 
 import aiosql
 from packaging.tags import Tag
-from packaging.version import Version
 
-from piwheels_builder.catalogue.filenames import is_pure, wheel_tags
+from piwheels_builder.catalogue.filenames import is_pure, read_version, wheel_tags
 from piwheels_builder.catalogue.serving import serving_wheel
 from piwheels_builder.db.connect import Connection
 from piwheels_builder.index.layout import SimpleRoot, wheel_url
@@ -92,6 +91,14 @@ class ProjectContents:
     upstream: tuple[UpstreamFile, ...]
     own: tuple[OwnWheel, ...]
 
+    @cached_property
+    def by_release(self) -> Mapping[int | None, Sequence[UpstreamFile]]:
+        """Upstream's files."""
+        found: defaultdict[int | None, list[UpstreamFile]] = defaultdict(list)
+        for file in self.upstream:
+            found[file.release_id].append(file)
+        return dict(found)
+
 
 def read_contents(connection: Connection, project_ids: Sequence[int]) -> list[ProjectContents]:
     """Read projects in a transaction of its own. Their locks must be held, so that no older page follows a newer one."""
@@ -126,10 +133,25 @@ def simple_roots(wanted: Iterable[Target]) -> tuple[SimpleRoot, ...]:
     return (SimpleRoot(), *(SimpleRoot(name) for name in sorted({target.os_release for target in wanted})))
 
 
-def project_page(contents: ProjectContents, root: SimpleRoot, wanted: Sequence[Target], rules: PageRules) -> ProjectPage | None:
-    """The page of a project in one of the roots; None where we have nothing to add to upstream's, which is then the page."""
+def project_pages(
+    contents: ProjectContents, roots: Iterable[SimpleRoot], wanted: Sequence[Target], rules: PageRules
+) -> dict[SimpleRoot, ProjectPage | None]:
+    """The page of a project in each of the roots: None in that of all where we have nothing to add to upstream's, which is then
+    the page, and in that of an OS release where the page of all stands in for it.
+    """
+    own = list(_own_wheels(contents, wanted, rules))
+    everywhere = [wheel for wheel in own if _belongs(wheel, SimpleRoot(), wanted)]
+    pages: dict[SimpleRoot, ProjectPage | None] = {}
+    for root in roots:
+        here = everywhere if root.os_release is None else [wheel for wheel in own if _belongs(wheel, root, wanted)]
+        # What holds everywhere holds here, so that as many are the same.
+        same = root.os_release is not None and len(here) == len(everywhere)
+        pages[root] = None if same else _page(contents, here, rules)
+    return pages
+
+
+def _page(contents: ProjectContents, own: Sequence[OwnWheel], rules: PageRules) -> ProjectPage | None:
     private = contents.name in rules.private_projects
-    own = [wheel for wheel in _own_wheels(contents, wanted, rules) if _belongs(wheel, root, wanted)]
     quarantined = contents.status == QUARANTINED
     # The page of a quarantined project stays, empty, even where upstream forgets to empty its own.
     if not own and not private and not (quarantined and contents.own):
@@ -140,7 +162,7 @@ def project_page(contents: ProjectContents, root: SimpleRoot, wanted: Sequence[T
     return ProjectPage(
         name=contents.name,
         files=() if quarantined else tuple(sorted(files, key=lambda file: file.filename)),
-        versions=() if quarantined else tuple(sorted((str(spelling) for spelling in spellings), key=Version)),
+        versions=() if quarantined else tuple(sorted((str(spelling) for spelling in spellings), key=read_version)),
         status=contents.status,
         status_reason=contents.status_reason,
     )
@@ -157,16 +179,16 @@ def _own_wheels(contents: ProjectContents, wanted: Sequence[Target], rules: Page
     if contents.name in rules.private_projects:
         return contents.own
     names = {file.file.filename for file in contents.upstream}
-    releases = {file.release_id for file in contents.upstream}
-    kept = [wheel for wheel in contents.own if wheel.filename not in names and wheel.release_id in releases]
+    kept = [wheel for wheel in contents.own if wheel.filename not in names and wheel.release_id in contents.by_release]
     if not rules.upstream_wins:
         return kept
-    return [wheel for wheel in kept if not _upstream_serves(contents, wheel, wheel.served(wanted))]
+    return [wheel for wheel in kept if not _upstream_serves(contents, wheel, wanted)]
 
 
-def _upstream_serves(contents: ProjectContents, wheel: OwnWheel, targets: Sequence[Target]) -> bool:
-    """Whether upstream has a wheel of the release for every one of the targets."""
-    offered = [file.file for file in contents.upstream if file.release_id == wheel.release_id and file.is_offered_wheel]
+def _upstream_serves(contents: ProjectContents, wheel: OwnWheel, wanted: Sequence[Target]) -> bool:
+    """Whether upstream has a wheel of the release for every target that this one serves."""
+    offered = [file.file for file in contents.by_release[wheel.release_id] if file.is_offered_wheel]
+    targets = wheel.served(wanted) if offered else []
     return bool(targets) and all(serving_wheel(offered, target) for target in targets)
 
 
@@ -211,7 +233,7 @@ def _page_file(wheel: OwnWheel, contents: ProjectContents, rules: PageRules) -> 
 
 def _yank_of_release(contents: ProjectContents, release_id: int) -> str | None:
     """Why upstream yanked the whole release ("" without a reason); None while it offers any of its files."""
-    files = [file.file for file in contents.upstream if file.release_id == release_id]
+    files = [file.file for file in contents.by_release.get(release_id, ())]
     if not files or not all(file.yanked for file in files):
         return None
     return next((file.yanked_reason for file in files if file.yanked_reason), "")

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
@@ -13,6 +13,8 @@ from piwheels_builder.targets import GLIBC
 
 #: The kinds of pages: simple API in HTML (PEP 503) and JSON (PEP 691).
 KINDS = ("json", "html")
+#: What the name of a page's file ends with.
+PACKED = ".gz"
 #: A normalized project name (PEP 503), and nothing else.
 PROJECT_NAME = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 #: What a wheel's filename may be made of (PEP 427, PEP 440 local versions), so that it is one path component and one URL segment.
@@ -41,7 +43,11 @@ def checked_wheel_filename(filename: str) -> str:
 
 def wheel_path(project: str, filename: str) -> PurePosixPath:
     """Of a wheel under the tree's root; its metadata lies beside it with ``.metadata`` added. Raises BadInput."""
-    return PurePosixPath("wheels", shard(project), project, checked_wheel_filename(filename))
+    return PurePosixPath(_wheel_place(project, filename))
+
+
+def _wheel_place(project: str, filename: str) -> str:
+    return f"wheels/{shard(project)}/{project}/{checked_wheel_filename(filename)}"
 
 
 def log_path(project: str, attempt_id: int) -> PurePosixPath:
@@ -59,7 +65,7 @@ class SimpleRoot:
         if self.os_release is not None and self.os_release not in GLIBC:
             raise BadInput(f"{self.os_release!r} is not an OS release known here: one of {', '.join(GLIBC)}")
 
-    @property
+    @cached_property
     def directory(self) -> PurePosixPath:
         """Holds the shards, and the listing of all its projects."""
         return PurePosixPath(self.os_release or "", "simple")
@@ -70,14 +76,14 @@ class SimpleRoot:
 
     def page(self, project: str, kind: str) -> PurePosixPath:
         """A project's page. That of an OS release is there only where it differs from ``simple/``'s. Raises BadInput."""
-        return self.directory / shard(project) / f"{project}.{kind}"
+        return PurePosixPath(f"{self.directory}/{shard(project)}/{project}.{kind}")
 
 
 def packed(page: PurePosixPath) -> PurePosixPath:
     """Where a page lies: compressed, and nowhere else."""
-    return page.with_name(f"{page.name}.gz")
+    return PurePosixPath(f"{page}{PACKED}")
 
 
 def wheel_url(project: str, filename: str) -> str:
     """Of a wheel on this host, the same on the pages of every root. Raises BadInput."""
-    return "/" + quote(str(wheel_path(project, filename)))
+    return "/" + quote(_wheel_place(project, filename))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import escape
 
 #: PEP 833 freezes HTML at it.
 API_VERSION = "1.4"
@@ -84,7 +85,10 @@ def page_json(page: ProjectPage) -> bytes:
 
 def listing_html(names: Iterable[str]) -> bytes:
     """The page of all project names, one a line."""
-    return _environment.get_template("listing.html.j2").render(names=names, api_version=API_VERSION).encode()
+    # Escaped in one go: 736,344 times is most of the work.
+    escaped = str(escape("\n".join(names))).splitlines()
+    links = "".join(f'<a href="{name}/">{name}</a><br>\n' for name in escaped)
+    return _environment.get_template("listing.html.j2").render(links=links, api_version=API_VERSION).encode()
 
 
 def listing_json(names: Iterable[str]) -> bytes:

@@ -16,12 +16,12 @@ from piwheels_builder.index.bulk import write_in_processes
 from piwheels_builder.index.contents import (
     PageRules,
     ProjectContents,
-    project_page,
+    project_pages,
     read_contents,
     read_wanted_targets,
     simple_roots,
 )
-from piwheels_builder.index.layout import KINDS, SimpleRoot, packed
+from piwheels_builder.index.layout import KINDS, SimpleRoot
 from piwheels_builder.index.listing import held_names, remove_leftovers, write_listings
 from piwheels_builder.index.locks import projects_locked
 from piwheels_builder.index.pages import ProjectPage, page_html, page_json
@@ -108,11 +108,11 @@ class Renderer:
         self.step("announced")
 
     def _come_or_go(self, pages: Pages) -> bool:
-        return any((content is not None) != self.tree.path(packed(page)).exists() for page, content in pages.items())
+        return any((content is not None) != self.tree.has(page) for page, content in pages.items())
 
     def _list(self, *, urgently: bool) -> None:
         roots = self._roots()
-        missing = not all(self.tree.path(packed(root.listing("json"))).exists() for root in roots)
+        missing = not all(self.tree.has(root.listing("json")) for root in roots)
         if _queries.listing_changes(self.connection, urgently=urgently or missing) is None:
             return
         _queries.lock_listings(self.connection)
@@ -139,13 +139,8 @@ class Renderer:
 
 def pages_of(contents: ProjectContents, roots: Sequence[SimpleRoot], wanted: Sequence[Target], rules: PageRules) -> Pages:
     """Every page of a project, None where there is to be none; those of the OS releases before the one that stands in for them."""
-    everywhere = project_page(contents, SimpleRoot(), wanted, rules)
-    pages: dict[PurePosixPath, bytes | None] = {}
-    for root in reversed(roots):
-        page = everywhere if root.os_release is None else project_page(contents, root, wanted, rules)
-        stored = None if root.os_release is not None and page == everywhere else page
-        pages |= {root.page(contents.name, kind): _rendered(stored, kind) for kind in KINDS}
-    return pages
+    pages = project_pages(contents, reversed(roots), wanted, rules)
+    return {root.page(contents.name, kind): _rendered(page, kind) for root, page in pages.items() for kind in KINDS}
 
 
 def _portions(project_ids: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from piwheels_builder.errors import StorageFault
-from piwheels_builder.index.layout import packed
+from piwheels_builder.index.layout import PACKED, packed
 
 _WORKSHOP = ".publishing"
 _SYNCS_AT_ONCE = 16
@@ -41,7 +41,11 @@ class Tree:
     pool: Executor
 
     def path(self, place: PurePosixPath) -> Path:
-        return self.root.joinpath(*place.parts)
+        return Path(f"{self.root}/{place}")
+
+    def has(self, page: PurePosixPath) -> bool:
+        """Whether the page is there."""
+        return self._file(page).exists()
 
     def clear_workshop(self) -> None:
         for left in self.workshop.iterdir():
@@ -70,7 +74,7 @@ class Tree:
     def read(self, page: PurePosixPath) -> bytes | None:
         """What a page says; None where there is none, or a damaged one."""
         try:
-            return gzip.decompress(self.path(packed(page)).read_bytes())
+            return gzip.decompress(self._file(page).read_bytes())
         except (OSError, EOFError, zlib.error):
             return None
 
@@ -89,7 +93,7 @@ class Tree:
         for number, pages in enumerate(groups):
             news = {page: content for page, content in pages.items() if self._is_news(page, content)}
             came += self._make(pages, {page: content for page, content in news.items() if content is not None}, len(came))
-            gone += [self.path(packed(page)) for page, content in news.items() if content is None]
+            gone += [self._file(page) for page, content in news.items() if content is None]
             changed += [number] if news else []
         self.put(came)
         for path in gone:
@@ -99,7 +103,7 @@ class Tree:
 
     def _is_news(self, page: PurePosixPath, content: bytes | None) -> bool:
         if content is None:
-            return self.path(packed(page)).exists()
+            return self.has(page)
         # Unpacked, since another zlib packs the same differently.
         return self.read(page) != content
 
@@ -110,7 +114,7 @@ class Tree:
 
         The web server's ETag is made of size and whole seconds: two pages at one URL, of one second and one length, would share it.
         """
-        youngest = max((_seconds(self.path(packed(page))) for page in group), default=0) if news else 0
+        youngest = max((_seconds(self._file(page)) for page in group), default=0) if news else 0
         files = []
         for count, (page, content) in enumerate(news.items()):
             made = self.workshop / f"page{number + count}"
@@ -120,6 +124,10 @@ class Tree:
                 os.utime(made, (moment, moment))
             files.append((made, packed(page)))
         return files
+
+    def _file(self, page: PurePosixPath) -> Path:
+        # Made of one string: put together of parts, paths are a sixth of the work on a hundred thousand pages.
+        return Path(f"{self.root}/{page}{PACKED}")
 
     def sync(self, paths: Iterable[Path]) -> None:
         """Have these files and directories on the disk."""
