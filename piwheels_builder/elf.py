@@ -1,6 +1,8 @@
 """What the ELF files of a wheel are made for, read without trusting them. (System V ABI; LSB, symbol versions)"""
 
 import re
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -22,6 +24,10 @@ _MACHINES = {
 #: How symbol versions are named: GLIBC_2.4, GLIBC_2.3.4; not GLIBC_PRIVATE, nor GLIBCXX_.
 _GLIBC = re.compile(rb"(?<![A-Za-z0-9_])GLIBC_(\d{1,3})\.(\d{1,3})(?:\.\d+)?\0")
 _LARGEST_STRINGS = 64 * 2**20
+_DT_NULL, _DT_NEEDED = 0, 1
+_SONAME = re.compile(rb"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}\.so[A-Za-z0-9_.+-]{0,64}")
+_LARGEST_DYNAMIC = 2**16
+_MOST_NEEDED = 200
 _MOST_HEADERS = 10_000
 
 
@@ -44,6 +50,8 @@ class ElfFacts:
     headers: int
     glibc: tuple[int, int] | None
     arm: ArmFacts | None = None
+    #: The libraries it is linked with, by soname (DT_NEEDED).
+    needed: frozenset[str] = frozenset()
 
     def beyond(self, architecture: str) -> str | None:
         """Why it does not run on every machine of an architecture, as the rest of a sentence; None if it does."""
@@ -82,6 +90,7 @@ def _read(elf: "ELFFile") -> ElfFacts:
         headers=elf.num_sections() + elf.num_segments(),
         glibc=_needed_glibc(elf, dynamic="PT_DYNAMIC" in kinds),
         arm=_arm_facts(elf, loadable=loadable),
+        needed=_needed_libraries(elf),
     )
 
 
@@ -117,3 +126,28 @@ def _versions_named(elf: "ELFFile", strings: Any) -> list[tuple[int, int]]:
         raise BadElf("a string table larger than any linker makes")
     elf.stream.seek(strings["sh_offset"])
     return [(int(major), int(minor)) for major, minor in _GLIBC.findall(elf.stream.read(strings["sh_size"]))]
+
+
+def _needed_libraries(elf: "ELFFile") -> frozenset[str]:
+    """What its dynamic section asks for by names that a library may have. (System V ABI, dynamic linking)"""
+    for number in range(elf.num_sections()):
+        header = elf._get_section_header(number)
+        if header["sh_type"] == "SHT_DYNAMIC":
+            names = _names_needed(elf, header, elf._get_section_header(header["sh_link"]))
+            return frozenset(name.decode() for name in names if _SONAME.fullmatch(name))
+    return frozenset()
+
+
+def _names_needed(elf: "ELFFile", dynamic: Any, strings: Any) -> Iterator[bytes]:
+    entry = struct.Struct(("<" if elf.little_endian else ">") + ("qQ" if elf.elfclass == 64 else "iI"))
+    elf.stream.seek(dynamic["sh_offset"])
+    content = elf.stream.read(min(dynamic["sh_size"], _LARGEST_DYNAMIC))
+    places: list[int] = []
+    for kind, value in entry.iter_unpack(content[: len(content) // entry.size * entry.size]):
+        if kind == _DT_NULL:
+            break
+        if kind == _DT_NEEDED and len(places) < _MOST_NEEDED:
+            places.append(value)
+    for place in places:
+        elf.stream.seek(strings["sh_offset"] + place)
+        yield elf.stream.read(200).partition(b"\0")[0]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from packaging.utils import canonicalize_name
+
 from piwheels_builder.errors import BadInput
 
 Settings = TypeVar("Settings")
@@ -15,6 +17,8 @@ Settings = TypeVar("Settings")
 FIRST_BUILD_UID = 90001
 #: With less than so many MB free a disk counts as full: no build starts.
 SPARE_MB = 64
+#: In a list of projects: all of them.
+EVERY_PROJECT = "all"
 #: What ``sandbox`` may say.
 SANDBOXES = ("bubblewrap", "off")
 
@@ -67,6 +71,8 @@ class BuilderSettings:
     build_disk_mb: int = 4096
     #: bubblewrap; or off, for hosts without namespaces: then whatever a release does, it does to this host.
     sandbox: str = "bubblewrap"
+    #: Projects, by normalized name, whose compiled wheels are delivered although importing them fails; or ``all``.
+    publish_failing_imports: tuple[str, ...] = ()
     #: Whether builds happen on the system's tmpfs as far as they fit there.
     build_in_memory: bool = True
     #: MB that all builds together may fill there, of whatever size they are. None: small ones alone, an eighth of the memory.
@@ -114,6 +120,8 @@ def load_builder(path: Path | None = None) -> BuilderSettings:
     fields["state_dir"] = Path(fields.get("state_dir", ""))
     fields["pythons"] = {abi: Path(python) for abi, python in (fields.get("pythons") or {}).items()}
     fields["file_server"] = tuple(map(Path, fields.get("file_server") or ()))
+    excepted = fields.get("publish_failing_imports") or ()
+    fields["publish_failing_imports"] = tuple(map(canonicalize_name, [excepted] if isinstance(excepted, str) else excepted))
     if fields.get("caches_dir"):
         fields["caches_dir"] = Path(fields["caches_dir"])
     if fields.get("sandbox", "bubblewrap") not in SANDBOXES:

@@ -47,6 +47,7 @@ class Outcome(StrEnum):
     PROCESS_LIMIT = "process_limit"
     NO_WHEEL_MADE = "no_wheel_made"
     BAD_WHEEL = "bad_wheel"
+    UNIMPORTABLE = "unimportable"
     BAD_SDIST = "bad_sdist"
     DELIBERATE_REFUSAL = "deliberate_refusal"
     BUILD_ERROR = "build_error"
@@ -67,6 +68,17 @@ class Outcome(StrEnum):
         if self is Outcome.OUT_OF_MEMORY:
             return Blame.MEMORY
         return Blame.INFRASTRUCTURE if self in _INFRASTRUCTURE else Blame.RELEASE
+
+
+class ImportResult(StrEnum):
+    """What came of importing a wheel's modules; the database's import_result."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    #: A requirement has no wheel yet, or the sandbox lacks what the modules want.
+    UNTRIED = "untried"
+    #: Nothing in it is compiled, or nothing can be imported.
+    NOT_NEEDED = "not_needed"
 
 
 _INFRASTRUCTURE = frozenset(

@@ -30,6 +30,8 @@ LARGEST = 2 * 2**30
 _LARGEST_METADATA = 8 * 2**20
 #: A wheel's name may hold sets of tags (PEP 425); their product is bounded before anyone multiplies it out.
 _MOST_TAGS = 500
+#: What the package of the C library (glibc 2.31 and later) holds on every machine: no system is without it.
+_OF_LIBC = re.compile(r"(ld-linux.*|libc|libm|libmvec|libdl|libpthread|librt|libutil|libresolv|libanl|libnsl)\.so\.\d+")
 _MANYLINUX_NAMES = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
 
 
@@ -51,6 +53,8 @@ class InspectedWheel:
     requires_python: str | None
     glibc_floor: str | None
     beyond_armv6: str | None
+    #: Shared libraries that it needs and does not hold, by soname, sorted; without the C library's own.
+    libraries: tuple[str, ...] = ()
 
 
 def check_wheel(path: Path, project: str, version: str, target: Target) -> InspectedWheel:
@@ -96,6 +100,7 @@ def inspect_wheel(path: Path) -> InspectedWheel:
         requires_python=_header(content.metadata, "Requires-Python"),
         glibc_floor=_floor_text(content.elfs),
         beyond_armv6=content.beyond_armv6,
+        libraries=content.libraries,
     )
 
 
@@ -107,6 +112,7 @@ class _Content:
     wheel: bytes
     elfs: tuple[tuple[str, ElfFacts], ...]
     beyond_armv6: str | None
+    libraries: tuple[str, ...]
 
 
 def _parse_filename(filename: str) -> tuple[NormalizedName, Version, frozenset[Tag]]:
@@ -144,7 +150,13 @@ def _read_content(archive: zipfile.ZipFile, filename: str) -> _Content:
     wheel = _read_member(archive, f"{source.dist_info_dir}/WHEEL")
     files = tuple(elf_files(archive))
     loadable = tuple((name, elf) for name, elf in files if elf and elf.loadable)
-    return _Content(metadata, wheel, loadable, _beyond_armv6(files))
+    return _Content(metadata, wheel, loadable, _beyond_armv6(files), _libraries(loadable, archive.namelist()))
+
+
+def _libraries(elfs: Iterable[tuple[str, ElfFacts]], members: Iterable[str]) -> tuple[str, ...]:
+    needed = {library for _, elf in elfs for library in elf.needed}
+    held = {member.rpartition("/")[2] for member in members} if needed else set()
+    return tuple(sorted(library for library in needed - held if not _OF_LIBC.fullmatch(library)))
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:

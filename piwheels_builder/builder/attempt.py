@@ -1,22 +1,38 @@
 """An attempt: how one try of a build ended, as the builder keeps it in its outbox and records it in the database."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from piwheels_builder.errors import BadInput
-from piwheels_builder.states import Outcome
+from piwheels_builder.states import ImportResult, Outcome
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What came of importing a wheel. ``detail``: why it failed, or was not tried; ``missing``: the library or module it lacked."""
+
+    result: ImportResult
+    detail: str | None = None
+    missing: str | None = None
 
 
 @dataclass(frozen=True)
 class BuiltWheel:
-    """A wheel that passed the builder's checks. ``sha256`` is hex, ``size`` in bytes."""
+    """A wheel that passed the builder's checks. ``sha256`` is hex, ``size`` in bytes.
+
+    ``libraries`` are the shared libraries that it needs of the system, each with the package that brings it, None where none does.
+    """
 
     filename: str
     sha256: str
     size: int
+    #: None from a builder of an older version.
+    imported: Imported | None = None
+    libraries: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,7 +77,13 @@ class Attempt:
             fields["outcome"] = Outcome(fields["outcome"])
             fields["started_at"] = datetime.fromisoformat(fields["started_at"])
             if fields["wheel"] is not None:
-                fields["wheel"] = BuiltWheel(**fields["wheel"])
+                fields["wheel"] = _wheel(fields["wheel"])
             return cls(**fields)
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise BadInput(f"not an attempt: {error!r}") from error
+
+
+def _wheel(fields: dict[str, Any]) -> BuiltWheel:
+    said = fields.pop("imported", None)
+    imported = said and Imported(ImportResult(said["result"]), said["detail"], said["missing"])
+    return BuiltWheel(**fields, imported=imported)

@@ -17,7 +17,9 @@ from piwheels_builder.builder.build_system import read_build_system
 from piwheels_builder.builder.collecting import collect
 from piwheels_builder.builder.ending import BuildEnded
 from piwheels_builder.builder.fetch import fetch
+from piwheels_builder.builder.importing import try_import
 from piwheels_builder.builder.interpreter import Interpreter, describe
+from piwheels_builder.builder.libraries import packages_of
 from piwheels_builder.builder.log import BuildLog, plain
 from piwheels_builder.builder.making import Bench, Source, make_wheel
 from piwheels_builder.builder.sandbox import prepare
@@ -25,7 +27,7 @@ from piwheels_builder.builder.tries import try_until_it_fits
 from piwheels_builder.builder.unpack import unpack
 from piwheels_builder.builder.workshop import Workshop
 from piwheels_builder.queue.batch import LeasedBuild
-from piwheels_builder.states import Blame, Outcome
+from piwheels_builder.states import Blame, ImportResult, Outcome
 from piwheels_builder.wheels import InspectedWheel
 
 _LONGEST_ERROR_LINE = 500
@@ -47,7 +49,7 @@ def build(
     bench = Bench(leased, workshop, delivery, progress)
     try:
         wheel = _build_logged(bench, attempt.directory_name)
-        attempt = replace(attempt, wheel=BuiltWheel(wheel.filename, wheel.sha256, wheel.size))
+        attempt = replace(attempt, wheel=BuiltWheel(wheel.filename, wheel.sha256, wheel.size, *bench.found))
     except BuildEnded as ended:
         attempt = replace(
             attempt,
@@ -93,7 +95,21 @@ def _through_all_stations(bench: Bench, log: BuildLog, area: Area) -> InspectedW
     (prepare if bench.workshop.sandboxed else prepare_bare)(area, bench.workshop.build_uid)
     make_wheel(bench, log, source)
     bench.begin("checking the wheel", log)
-    return collect(area, bench.leased, bench.delivery)
+    wheel = collect(area, bench.leased, bench.delivery)
+    _prove(bench, log, wheel, python)
+    return wheel
+
+
+def _prove(bench: Bench, log: BuildLog, wheel: InspectedWheel, python: Interpreter) -> None:
+    """Note what the wheel needs, and whether it imports. Raises BuildEnded where it does not and must."""
+    known = bench.workshop.caches.directory / "cache/libraries.json"
+    packages = packages_of(wheel.libraries, python.executable, known)
+    imported = try_import(bench, log, wheel, python)
+    log.note(f"import: {imported.result}{f': {imported.detail}' if imported.detail else ''}")
+    bench.found = (replace(imported, detail=imported.detail and _one_line(imported.detail)), packages)
+    if imported.result is ImportResult.FAILED and not bench.workshop.publishes_failing_import(bench.leased.project):
+        (bench.delivery / wheel.filename).unlink()
+        raise BuildEnded(Outcome.UNIMPORTABLE, str(imported.detail), missing=imported.missing)
 
 
 def _interpreter(bench: Bench) -> Interpreter:

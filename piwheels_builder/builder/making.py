@@ -1,14 +1,16 @@
 """Has the wheel of an unpacked source made: requirements resolved, their environment prepared, the hooks run in the sandbox."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from piwheels_builder.builder import bare
 from piwheels_builder.builder.area import Area
+from piwheels_builder.builder.attempt import Imported
 from piwheels_builder.builder.bubblewrap import Sandbox, command, opened_by
 from piwheels_builder.builder.build_system import BuildSystem, check_requirements
 from piwheels_builder.builder.disk import SPARE_BYTES, free_bytes
@@ -57,6 +59,8 @@ class Bench:
     #: Build requirements are those of this day; None means today's.
     tools_as_of: date | None = None
     learned: Learned = Learned()
+    #: Of the wheel: whether it imports, and its libraries as in BuiltWheel.
+    found: tuple[Imported | None, Mapping[str, str | None]] = (None, MappingProxyType({}))
     began: float = field(default_factory=time.monotonic)
     #: Spent in the sandbox. Only that counts against the limit: a slow upstream is not the release's fault.
     seconds_inside: float = 0.0

@@ -4,6 +4,7 @@ It connects as the builder's own login role, only when there is something to say
 database is away everything waits in the outbox.
 """
 
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -201,6 +202,7 @@ def database_clock(settings: BuilderSettings) -> datetime:
 
 def _record(connection: Connection, attempt: Attempt) -> str:
     wheel = attempt.wheel
+    imported = wheel.imported if wheel else None
     with translated_errors():
         answer: Any = _queries.record_attempt(
             connection,
@@ -219,6 +221,9 @@ def _record(connection: Connection, attempt: Attempt) -> str:
             mechanism=storable(attempt.mechanism),
             missing=storable(attempt.missing),
             log_size=attempt.log_size,
+            import_result=imported and imported.result.value,
+            import_detail=storable(imported.detail if imported else None),
+            libraries=wheel and json.dumps(dict(wheel.libraries)),
         )
     return str(answer)
 

@@ -12,7 +12,7 @@ from piwheels_builder.builder.limits import Limits
 from piwheels_builder.builder.process import Runner, run
 from piwheels_builder.builder.uv import Uv
 from piwheels_builder.builder.warm import WarmParents
-from piwheels_builder.settings import BuilderSettings
+from piwheels_builder.settings import EVERY_PROJECT, BuilderSettings
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Workshop:
     file_server: FileServer | None = None
     #: Without a sandbox there are no warm parents, and all builds happen on the disk.
     sandboxed: bool = True
+    #: As in BuilderSettings.
+    publish_failing_imports: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, settings: BuilderSettings) -> "Workshop":
@@ -53,6 +55,7 @@ class Workshop:
             build_seconds=settings.build_seconds,
             disk_bytes=settings.build_disk_mb * 2**20,
             sandboxed=settings.sandbox != "off",
+            publish_failing_imports=frozenset(settings.publish_failing_imports),
             memory_bytes=None if settings.memory_mb is None else settings.memory_mb << 20,
         )
 
@@ -62,6 +65,10 @@ class Workshop:
         if os.geteuid() != 0 or self.first_build_uid is None:
             return None
         return self.first_build_uid + self.slot
+
+    def publishes_failing_import(self, project: str) -> bool:
+        """Whether the operator wants a wheel of this project (its normalized name) that can't be imported."""
+        return not self.publish_failing_imports.isdisjoint({project, EVERY_PROJECT})
 
     def limits_of(self, memory_class: int) -> Limits:
         """What a build of this class may use here."""

@@ -102,6 +102,11 @@ def _told(explanation: Explanation) -> str:
         )
     if explanation.wheel:
         lines.append(f"  wheel: {explanation.wheel}")
+    if explanation.import_result:
+        why = f": {printable(explanation.import_detail)}" if explanation.import_detail else ""
+        lines.append(f"  import: {explanation.import_result.replace('_', ' ')}{why}")
+    for library, package in (explanation.libraries or {}).items():
+        lines.append(f"  needs: {printable(library)}" + (f" (package {printable(package)})" if package else ""))
     if explanation.log:
         lines.append(f"  log, on the index: {explanation.log}")
     return "\n".join(lines)

@@ -1,5 +1,6 @@
 """Why a release is built for a target or not, and how far its build is: the answer of ``piwheels-builder explain``."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from piwheels_builder.catalogue.facts import KnownProject, WantedTarget, known_project, wanted_targets
@@ -15,7 +16,7 @@ _PRIORITIES = {FORCED: "forced by the operator", NEWEST: "newest release of its 
 
 @dataclass(frozen=True)
 class Explanation:
-    """One release for one target. ``state`` to ``log`` are of its build, or None. The log is a path of the index."""
+    """One release for one target. ``state`` and what follows are of its build, or None. The log is a path of the index."""
 
     project: str
     version: str
@@ -28,6 +29,9 @@ class Explanation:
     error_line: str | None
     wheel: str | None
     log: str | None
+    import_result: str | None
+    import_detail: str | None
+    libraries: Mapping[str, str | None] | None
 
 
 def explain(connection: Connection, choice: Choice, policy: Policy) -> list[Explanation]:
@@ -67,4 +71,7 @@ def _explanation(project: str, version: str, each: TargetNeed) -> Explanation:
         error_line=build.error_line if build else None,
         wheel=build.wheel if build else None,
         log=f"/{log_path(project, build.logged).with_suffix('')}" if build and build.logged else None,
+        import_result=build.import_result if build else None,
+        import_detail=build.import_detail if build else None,
+        libraries=build.libraries if build else None,
     )

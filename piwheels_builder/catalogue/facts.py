@@ -1,5 +1,6 @@
 """What the database knows of a project, as values: the needs are decided from these alone."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
@@ -60,6 +61,10 @@ class KnownBuild:
     wheel: str | None = None
     published: bool = False
     logged: int | None = None
+    #: Of the wheel: what came of importing it, why it failed or was not tried, and its libraries with their packages.
+    import_result: str | None = None
+    import_detail: str | None = None
+    libraries: Mapping[str, str | None] | None = None
 
 
 @dataclass(frozen=True)

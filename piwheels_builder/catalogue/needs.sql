@@ -28,7 +28,8 @@ ORDER BY yanked, right(filename, 7) = '.tar.gz' DESC, filename;
 SELECT build.build_id, build.release_id, build.target_id, concat_ws('-', target.python, target.architecture, target.os_release),
        build.state::text, build.reason,
        last.outcome::text, last.error_line, wheel.filename AS wheel, wheel.published_at IS NOT NULL AS published,
-       CASE WHEN last.log_stored_at IS NOT NULL THEN last.attempt_id END AS logged
+       CASE WHEN last.log_stored_at IS NOT NULL THEN last.attempt_id END AS logged,
+       wheel.import_result::text, wheel.import_detail, wheel.libraries
 FROM release
 JOIN build USING (release_id)
 JOIN target USING (target_id)
@@ -36,7 +37,7 @@ LEFT JOIN LATERAL (
     SELECT attempt_id, outcome, error_line, log_stored_at FROM attempt WHERE attempt.build_id = build.build_id ORDER BY attempt_id DESC LIMIT 1
 ) AS last ON true
 LEFT JOIN LATERAL (
-    SELECT filename, published_at FROM wheel
+    SELECT filename, published_at, import_result, import_detail, libraries FROM wheel
     WHERE wheel.build_id = build.build_id AND withdrawn_at IS NULL AND refused_reason IS NULL AND lost_at IS NULL AND twin_of IS NULL
     ORDER BY wheel_id DESC LIMIT 1
 ) AS wheel ON true

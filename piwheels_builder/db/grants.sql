@@ -30,7 +30,7 @@ GRANT EXECUTE ON FUNCTION heartbeat, record_attempt, settled TO piwheels_builder
 -- publisher: says what became of a wheel and a log, and which builder is not to be believed. Cannot lease, record or change the
 -- catalogue.
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO piwheels_publisher;
-GRANT EXECUTE ON FUNCTION publish_wheel, adopt_wheel, refuse_wheel, lose_wheel, withdraw_wheel, log_stored,
+GRANT EXECUTE ON FUNCTION publish_wheel, note_libraries, adopt_wheel, refuse_wheel, lose_wheel, withdraw_wheel, log_stored,
     suspect_builder, distrust_builder TO piwheels_publisher;
 GRANT EXECUTE ON FUNCTION publish_twin, make_pages_due, pages_come_or_go, pages_written, listings_written
     TO piwheels_publisher;

@@ -27,6 +27,12 @@ CREATE TYPE public.file_kind AS ENUM (
     'wheel',
     'refused'
 );
+CREATE TYPE public.import_result AS ENUM (
+    'passed',
+    'failed',
+    'untried',
+    'not_needed'
+);
 CREATE TYPE public.instruction AS ENUM (
     'skip',
     'force'
@@ -51,6 +57,7 @@ CREATE TYPE public.outcome AS ENUM (
     'process_limit',
     'no_wheel_made',
     'bad_wheel',
+    'unimportable',
     'bad_sdist',
     'deliberate_refusal',
     'build_error',
@@ -911,6 +918,15 @@ BEGIN
         INSERT INTO incident (builder_id, what) VALUES (its_builder, said);
     END IF;
 END $$;
+CREATE FUNCTION public.note_libraries(its_wheel bigint, names text[]) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $_$
+    UPDATE wheel SET libraries = (
+        SELECT coalesce(jsonb_object_agg(name, CASE WHEN libraries ->> name ~ '^[a-z0-9][a-z0-9+.-]{1,100}$' THEN libraries ->> name END), '{}')
+        FROM unnest(names) AS name)
+    WHERE wheel_id = its_wheel AND published_at IS NULL
+$_$;
 CREATE FUNCTION public.page_changed(its_project integer) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -985,8 +1001,10 @@ CREATE FUNCTION public.publish_twin(its_wheel bigint, its_filename text, its_sha
     SET search_path TO 'public', 'pg_temp'
     AS $$
 BEGIN
-    INSERT INTO wheel (build_id, twin_of, filename, sha256, size, requires_python, metadata_sha256, glibc_floor, published_at)
-    SELECT build_id, wheel_id, its_filename, its_sha256, its_size, requires_python, metadata_sha256, glibc_floor, now()
+    INSERT INTO wheel (build_id, twin_of, filename, sha256, size, requires_python, metadata_sha256, glibc_floor, published_at,
+                       import_result, import_detail, libraries)
+    SELECT build_id, wheel_id, its_filename, its_sha256, its_size, requires_python, metadata_sha256, glibc_floor, now(),
+           import_result, import_detail, libraries
     FROM wheel
     WHERE wheel_id = its_wheel AND published_at IS NOT NULL AND withdrawn_at IS NULL AND twin_of IS NULL
     ON CONFLICT (twin_of) DO NOTHING;
@@ -1066,7 +1084,7 @@ CREATE FUNCTION public.reclaim_leases(term interval) RETURNS integer
     )
     SELECT count(*)::integer FROM told
 $$;
-CREATE FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint, its_mechanism text DEFAULT NULL::text, its_missing text DEFAULT NULL::text, its_log_size bigint DEFAULT NULL::bigint) RETURNS text
+CREATE FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint, its_mechanism text DEFAULT NULL::text, its_missing text DEFAULT NULL::text, its_log_size bigint DEFAULT NULL::bigint, its_import public.import_result DEFAULT NULL::public.import_result, its_import_detail text DEFAULT NULL::text, its_libraries jsonb DEFAULT NULL::jsonb) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
@@ -1109,8 +1127,9 @@ BEGIN
     RETURNING attempt_id INTO attempt_no;
     PERFORM note_health(me.builder_id, leased.priority, its_project, its_outcome, whose, again);
     IF whose = 'none' THEN
-        INSERT INTO wheel (build_id, attempt_id, filename, sha256, size)
-        VALUES (of_build, attempt_no, wheel_filename, wheel_sha256, wheel_size);
+        INSERT INTO wheel (build_id, attempt_id, filename, sha256, size, import_result, import_detail, libraries)
+        VALUES (of_build, attempt_no, wheel_filename, wheel_sha256, wheel_size, its_import, left(its_import_detail, 1000),
+                CASE WHEN jsonb_typeof(its_libraries) = 'object' AND pg_column_size(its_libraries) <= 20000 THEN its_libraries END);
         UPDATE build SET state = 'built', reason = 'built by ' || me.name WHERE build_id = of_build;
         DELETE FROM queue WHERE build_id = of_build;
     ELSIF whose = 'infrastructure' OR (whose = 'memory' AND leased.memory_class < largest_class(leased.target_id)) THEN
@@ -1787,6 +1806,10 @@ CREATE TABLE public.wheel (
     refused_reason text,
     lost_at timestamp with time zone,
     twin_of bigint,
+    import_result public.import_result,
+    import_detail text,
+    libraries jsonb,
+    CONSTRAINT libraries_are_an_object CHECK ((jsonb_typeof(libraries) = 'object'::text)),
     CONSTRAINT only_published_wheels_are_withdrawn CHECK (((withdrawn_at IS NULL) OR (published_at IS NOT NULL))),
     CONSTRAINT only_twins_have_no_attempt CHECK (((attempt_id IS NULL) = (twin_of IS NOT NULL))),
     CONSTRAINT twins_are_published CHECK (((twin_of IS NULL) OR (published_at IS NOT NULL))),
@@ -2308,6 +2331,8 @@ REVOKE ALL ON FUNCTION public.note_demand(its_project text, its_version text, ti
 GRANT ALL ON FUNCTION public.note_demand(its_project text, its_version text, times integer) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.note_health(its_builder integer, its_priority smallint, its_project integer, its_outcome public.outcome, whose public.blame, again boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.note_incident(its_builder integer, deed text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.note_libraries(its_wheel bigint, names text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.note_libraries(its_wheel bigint, names text[]) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.page_changed(its_project integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.page_changed(its_project integer) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.pages_come_or_go(projects integer[]) FROM PUBLIC;
@@ -2325,8 +2350,8 @@ REVOKE ALL ON FUNCTION public.quarantine_builder(its_builder integer, why text) 
 REVOKE ALL ON FUNCTION public.queue_standing(lease_id uuid, held text, waits_for bigint, memory_class smallint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.reclaim_leases(term interval) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.reclaim_leases(term interval) TO piwheels_dispatcher;
-REVOKE ALL ON FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint, its_mechanism text, its_missing text, its_log_size bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint, its_mechanism text, its_missing text, its_log_size bigint) TO piwheels_builder;
+REVOKE ALL ON FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint, its_mechanism text, its_missing text, its_log_size bigint, its_import public.import_result, its_import_detail text, its_libraries jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_outcome public.outcome, its_start timestamp with time zone, its_seconds real, its_peak_memory bigint, its_error_line text, its_log_tail text, its_toolchain text, wheel_filename text, wheel_sha256 text, wheel_size bigint, its_mechanism text, its_missing text, its_log_size bigint, its_import public.import_result, its_import_detail text, its_libraries jsonb) TO piwheels_builder;
 REVOKE ALL ON FUNCTION public.recount_statistics() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.refuse_wheel(its_wheel bigint, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.refuse_wheel(its_wheel bigint, why text) TO piwheels_publisher;

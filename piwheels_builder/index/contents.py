@@ -63,6 +63,10 @@ class OwnWheel:
     published_at: datetime
     built_on: str
     is_twin: bool
+    #: states.ImportResult; None from a builder of an older version.
+    import_result: str | None = None
+    #: Shared libraries with the package of ``built_on`` that brings each, where one is known.
+    libraries: Mapping[str, str | None] | None = None
 
     def serves(self, target: Target) -> bool:
         """Whether it installs and runs there: its tags say so, and it was built there or its C library is old enough."""
@@ -228,6 +232,8 @@ def _page_file(wheel: OwnWheel, contents: ProjectContents, rules: PageRules) -> 
         yanked_reason=yank or None,
         upload_time=wheel.published_at,
         metadata_sha256=wheel.metadata_sha256,
+        import_result=wheel.import_result,
+        libraries=tuple(sorted((wheel.libraries or {}).items())),
     )
 
 

@@ -22,7 +22,8 @@ WHERE upstream_file.project_id = ANY (:project_ids);
 -- name: own_wheels_on_pages(project_ids)
 -- The wheels of ours that are served, and the OS release each was built on.
 SELECT release.project_id, wheel.filename, release.release_id, release.spelling, wheel.sha256, wheel.size, wheel.requires_python,
-       wheel.metadata_sha256, wheel.glibc_floor, wheel.published_at, target.os_release, wheel.twin_of IS NOT NULL AS is_twin
+       wheel.metadata_sha256, wheel.glibc_floor, wheel.published_at, target.os_release, wheel.twin_of IS NOT NULL AS is_twin,
+       wheel.import_result::text, wheel.libraries
 FROM release
 JOIN build USING (release_id)
 JOIN target USING (target_id)

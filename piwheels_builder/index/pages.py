@@ -32,6 +32,15 @@ class PageFile:
     upload_time: datetime | None = None
     metadata_sha256: str | None = None
     provenance: str | None = None
+    #: Of our own wheels: what came of importing them, and the shared libraries they need, each with its package or None.
+    import_result: str | None = None
+    libraries: tuple[tuple[str, str | None], ...] = ()
+
+    @property
+    def apt_line(self) -> str | None:
+        """What brings the libraries that packages are known of."""
+        packages = sorted({package for _, package in self.libraries if package})
+        return f"sudo apt install {' '.join(packages)}" if packages else None
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,10 @@ def _json_file(file: PageFile) -> dict[str, Any]:
             "upload-time": _timestamp(file.upload_time),
             "core-metadata": {"sha256": file.metadata_sha256} if file.metadata_sha256 else False,
             "provenance": file.provenance,
+            # The index's own: PEP 691 leaves it keys that begin so.
+            "_import": file.import_result,
+            "_libraries": dict(file.libraries) or None,
+            "_apt": file.apt_line,
         }
     )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import aiosql
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
+from piwheels_builder.catalogue.filenames import is_pure
 from piwheels_builder.db.connect import Connection
 from piwheels_builder.db.text import storable
 from piwheels_builder.errors import BadInput, WheelRejected
@@ -260,6 +261,8 @@ class _Station:
         self.step("placed")
 
     def _book(self, wheel: AwaitingWheel, inspected: InspectedWheel) -> bool:
+        if not is_pure(inspected.tags):
+            _queries.note_libraries(self.connection, wheel_id=wheel.wheel_id, names=list(inspected.libraries))
         built_on = self.targets[wheel.target_id].os_release
         floor = inspected.glibc_floor
         others = ((number, target) for number, target in self.targets.items() if number != wheel.target_id)

@@ -35,6 +35,10 @@ SELECT EXISTS (
 -- The wheel is in the tree: serve it.
 SELECT publish_wheel(:wheel_id, :filename, :sha256, :size, :requires_python, :metadata_sha256, :glibc_floor, :served::smallint[]);
 
+-- name: note_libraries(wheel_id, names)$
+-- Which libraries the wheel needs.
+SELECT note_libraries(:wheel_id, :names::text[]);
+
 -- name: adopt_wheel(wheel_id, filename)$
 -- The same bytes are published already.
 SELECT adopt_wheel(:wheel_id, :filename);

@@ -26,6 +26,8 @@ class BuildReport:
     seconds: float | None
     error_line: str | None
     wheel: str | None
+    #: What came of importing that wheel (states.ImportResult).
+    import_result: str | None = None
 
 
 def builds_of(connection: Connection, projects: Sequence[NormalizedName]) -> list[BuildReport]:

@@ -96,6 +96,21 @@ def test_explain_tells_why_and_how_far(fleet: Fleet, said: Any) -> None:
     assert f"  log, on the index: /logs/de/demo/{attempt}.log\n" in said("explain", "demo==2")[1]
 
 
+def test_explain_tells_what_came_of_importing_the_wheel(fleet: Fleet, said: Any) -> None:
+    said("sync")
+    batch = fleet.lease("pi")
+    assert batch is not None
+    fleet.record("pi", batch.lease_id, batch.builds[0].build_id, Outcome.BUILT, "demo-2.0-py3-none-any.whl")
+    libraries = '{"libz.so.1": "zlib1g", "a.so": null}'
+    fleet.ask("UPDATE wheel SET import_result = 'untried', import_detail = 'why', libraries = %s", libraries)
+    told = said("explain", "demo")[1]
+    assert "  import: untried: why\n" in told
+    assert "  needs: libz.so.1 (package zlib1g)\n" in told
+    assert "  needs: a.so\n" in told
+    fleet.ask("UPDATE wheel SET import_result = 'not_needed', import_detail = NULL")
+    assert "  import: not needed\n" in said("explain", "demo")[1]
+
+
 def test_explain_as_json(fleet: Fleet, said: Any) -> None:
     said("sync")
     batch = fleet.lease("pi")
@@ -114,6 +129,9 @@ def test_explain_as_json(fleet: Fleet, said: Any) -> None:
         "error_line": "the error",
         "wheel": "demo-2.0-py3-none-any.whl",
         "log": None,
+        "import_result": None,
+        "import_detail": None,
+        "libraries": None,
     }
     assert (second["target"], second["state"], second["wheel"]) == (str(TRIXIE), "pending", None)
 

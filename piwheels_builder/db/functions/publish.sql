@@ -34,6 +34,16 @@ BEGIN
     RETURN true;
 END $$;
 
+-- The shared libraries that the index host found this wheel to need; of what its builder said, only their packages are kept, where
+-- they can be names of packages (Debian Policy 5.6.1).
+CREATE OR REPLACE FUNCTION note_libraries(its_wheel bigint, names text[]) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    UPDATE wheel SET libraries = (
+        SELECT coalesce(jsonb_object_agg(name, CASE WHEN libraries ->> name ~ '^[a-z0-9][a-z0-9+.-]{1,100}$' THEN libraries ->> name END), '{}')
+        FROM unnest(names) AS name)
+    WHERE wheel_id = its_wheel AND published_at IS NULL
+$$;
+
 -- This wheel is, byte for byte, one that is published already: its build is, too. The row goes, since a published filename has one
 -- wheel; the attempt stays. False as with publish_wheel.
 CREATE OR REPLACE FUNCTION adopt_wheel(its_wheel bigint, published_filename text) RETURNS boolean

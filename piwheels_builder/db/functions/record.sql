@@ -143,12 +143,13 @@ END $$;
 -- Record how an attempt ended. Counts while the queue's row carries this lease id and this builder, expired or not; then the
 -- answer is 'recorded'. 'already recorded' is the answer to a repetition, 'lease lost' to one that comes too late, 'refused' to what
 -- no honest builder sends (which quarantines it); none of these changes a build. What ran out of memory fails where no builder of its target is large enough for the next class. A builder of an older version does
--- not say the last three. its_log_size is that of the compressed log it keeps, in bytes.
+-- not say the last six. its_log_size is that of the compressed log it keeps, in bytes; its_import and what follows are as in wheel.
 CREATE OR REPLACE FUNCTION record_attempt(
     of_lease uuid, of_build bigint, its_outcome outcome, its_start timestamptz, its_seconds real, its_peak_memory bigint,
     its_error_line text, its_log_tail text, its_toolchain text,
     wheel_filename text, wheel_sha256 text, wheel_size bigint,
-    its_mechanism text DEFAULT NULL, its_missing text DEFAULT NULL, its_log_size bigint DEFAULT NULL
+    its_mechanism text DEFAULT NULL, its_missing text DEFAULT NULL, its_log_size bigint DEFAULT NULL,
+    its_import import_result DEFAULT NULL, its_import_detail text DEFAULT NULL, its_libraries jsonb DEFAULT NULL
 ) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
@@ -190,8 +191,9 @@ BEGIN
     RETURNING attempt_id INTO attempt_no;
     PERFORM note_health(me.builder_id, leased.priority, its_project, its_outcome, whose, again);
     IF whose = 'none' THEN
-        INSERT INTO wheel (build_id, attempt_id, filename, sha256, size)
-        VALUES (of_build, attempt_no, wheel_filename, wheel_sha256, wheel_size);
+        INSERT INTO wheel (build_id, attempt_id, filename, sha256, size, import_result, import_detail, libraries)
+        VALUES (of_build, attempt_no, wheel_filename, wheel_sha256, wheel_size, its_import, left(its_import_detail, 1000),
+                CASE WHEN jsonb_typeof(its_libraries) = 'object' AND pg_column_size(its_libraries) <= 20000 THEN its_libraries END);
         UPDATE build SET state = 'built', reason = 'built by ' || me.name WHERE build_id = of_build;
         DELETE FROM queue WHERE build_id = of_build;
     ELSIF whose = 'infrastructure' OR (whose = 'memory' AND leased.memory_class < largest_class(leased.target_id)) THEN

@@ -3,8 +3,10 @@
 CREATE OR REPLACE FUNCTION publish_twin(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
-    INSERT INTO wheel (build_id, twin_of, filename, sha256, size, requires_python, metadata_sha256, glibc_floor, published_at)
-    SELECT build_id, wheel_id, its_filename, its_sha256, its_size, requires_python, metadata_sha256, glibc_floor, now()
+    INSERT INTO wheel (build_id, twin_of, filename, sha256, size, requires_python, metadata_sha256, glibc_floor, published_at,
+                       import_result, import_detail, libraries)
+    SELECT build_id, wheel_id, its_filename, its_sha256, its_size, requires_python, metadata_sha256, glibc_floor, now(),
+           import_result, import_detail, libraries
     FROM wheel
     WHERE wheel_id = its_wheel AND published_at IS NOT NULL AND withdrawn_at IS NULL AND twin_of IS NULL
     ON CONFLICT (twin_of) DO NOTHING;
