@@ -19,6 +19,8 @@ FIRST_BUILD_UID = 90001
 SPARE_MB = 64
 #: In a list of projects: all of them.
 EVERY_PROJECT = "all"
+#: What ``wheel_libraries`` may say.
+WHEEL_LIBRARIES = ("system", "bundled")
 #: What ``sandbox`` may say.
 SANDBOXES = ("bubblewrap", "off")
 
@@ -73,6 +75,8 @@ class BuilderSettings:
     sandbox: str = "bubblewrap"
     #: Projects, by normalized name, whose compiled wheels are delivered although importing them fails; or ``all``.
     publish_failing_imports: tuple[str, ...] = ()
+    #: system: shared libraries that wheels need are the system's; bundled: they are put into the wheel.
+    wheel_libraries: str = "system"
     #: Whether builds happen on the system's tmpfs as far as they fit there.
     build_in_memory: bool = True
     #: MB that all builds together may fill there, of whatever size they are. None: small ones alone, an eighth of the memory.
@@ -122,6 +126,8 @@ def load_builder(path: Path | None = None) -> BuilderSettings:
     fields["file_server"] = tuple(map(Path, fields.get("file_server") or ()))
     excepted = fields.get("publish_failing_imports") or ()
     fields["publish_failing_imports"] = tuple(map(canonicalize_name, [excepted] if isinstance(excepted, str) else excepted))
+    if fields.get("wheel_libraries", "system") not in WHEEL_LIBRARIES:
+        raise BadInput(f"{path}: wheel_libraries is {' or '.join(WHEEL_LIBRARIES)}, and not {fields['wheel_libraries']!r}")
     if fields.get("caches_dir"):
         fields["caches_dir"] = Path(fields["caches_dir"])
     if fields.get("sandbox", "bubblewrap") not in SANDBOXES:

@@ -14,6 +14,7 @@ from piwheels_builder.builder.area import Area
 from piwheels_builder.builder.attempt import Attempt, BuiltWheel
 from piwheels_builder.builder.bare import prepare as prepare_bare
 from piwheels_builder.builder.build_system import read_build_system
+from piwheels_builder.builder.bundling import bundle
 from piwheels_builder.builder.collecting import collect
 from piwheels_builder.builder.ending import BuildEnded
 from piwheels_builder.builder.fetch import fetch
@@ -96,6 +97,8 @@ def _through_all_stations(bench: Bench, log: BuildLog, area: Area) -> InspectedW
     make_wheel(bench, log, source)
     bench.begin("checking the wheel", log)
     wheel = collect(area, bench.leased, bench.delivery)
+    if bench.workshop.bundles_libraries:
+        wheel = bundle(bench, log, wheel, python)
     _prove(bench, log, wheel, python)
     return wheel
 

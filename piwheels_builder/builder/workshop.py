@@ -44,6 +44,8 @@ class Workshop:
     sandboxed: bool = True
     #: As in BuilderSettings.
     publish_failing_imports: frozenset[str] = frozenset()
+    #: Whether wheels get the shared libraries they need put into them.
+    bundles_libraries: bool = False
 
     @classmethod
     def of(cls, settings: BuilderSettings) -> "Workshop":
@@ -56,6 +58,7 @@ class Workshop:
             disk_bytes=settings.build_disk_mb * 2**20,
             sandboxed=settings.sandbox != "off",
             publish_failing_imports=frozenset(settings.publish_failing_imports),
+            bundles_libraries=settings.wheel_libraries == "bundled",
             memory_bytes=None if settings.memory_mb is None else settings.memory_mb << 20,
         )
 

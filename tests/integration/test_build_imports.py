@@ -2,6 +2,7 @@
 
 import json
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -168,3 +169,33 @@ def test_requirements_without_a_wheel(yard: Yard, tmp_path: Path, requires: str)
         found = imported(yard.build(platform_wheel(requires, "import needed\n"), upstream=url))
     assert found.result is ImportResult.UNTRIED
     assert "its requirements cannot be installed: " in (found.detail or "")
+
+
+def test_libraries_are_put_into_the_wheel(yard: Yard) -> None:
+    """By the real auditwheel: the wheel then installs, and imports, where the library is missing."""
+    built = yard.build(extension(libraries=("-l:libbz2.so.1.0",)), bundles_libraries=True)
+    assert imported(built) == Imported(ImportResult.PASSED)
+    assert "manylinux" in built.wheel.name
+    assert built.attempt.wheel is not None
+    assert built.attempt.wheel.libraries == {}
+    with zipfile.ZipFile(built.wheel) as wheel:
+        assert any(name.startswith("demo.libs/libbz2-") for name in wheel.namelist())
+    assert {entry.name for entry in built.delivery.iterdir()} == {built.wheel.name, "log.txt"}
+
+
+def test_a_wheel_stays_as_it_was_where_nothing_can_be_put_into_it(yard: Yard, tmp_path: Path) -> None:
+    """The upstream index has no auditwheel here."""
+    files = platform_wheel("demo", "")
+    link = (
+        "import subprocess; subprocess.run(['gcc', '-shared', '-o/tmp/a.so', '-Wl,--no-as-needed', '-l:libbz2.so.1.0'], check=True)"
+    )
+    script = files["demo-1.0/own.py"].replace("'demo.py':", "'demo.libs/a.so': open('/tmp/a.so', 'rb').read(), 'demo.py':")
+    files["demo-1.0/own.py"] = script.replace("    pass\n", f"    {link}\n")
+    (tmp_path / "simple").mkdir()
+    with serving(tmp_path) as url:
+        built = yard.build(files, bundles_libraries=True, upstream=url)
+    assert imported(built).result is ImportResult.UNTRIED
+    assert "manylinux" not in built.wheel.name
+    assert "its libraries stay outside: " in built.log
+    assert built.attempt.wheel is not None
+    assert built.attempt.wheel.libraries == {"libbz2.so.1.0": "libbz2-1.0"}
