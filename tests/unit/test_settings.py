@@ -51,6 +51,21 @@ def test_whether_there_is_a_sandbox(tmp_path: Path, said: str | None, meant: str
     assert load_builder(written(tmp_path, "builder.yml", text)).sandbox == meant
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"), [("[Foo.Bar, baz]", ("foo-bar", "baz")), ("[all]", ("all",)), ("all", ("all",)), ("[]", ()), ("", ())]
+)
+def test_whose_failing_imports_are_published(tmp_path: Path, said: str, meant: tuple[str, ...]) -> None:
+    text = BUILDER + f"publish_failing_imports: {said}\n"
+    assert load_builder(written(tmp_path, "builder.yml", text)).publish_failing_imports == meant
+
+
+def test_where_libraries_of_wheels_are(tmp_path: Path) -> None:
+    assert load_builder(written(tmp_path, "builder.yml", BUILDER)).wheel_libraries == "system"
+    assert load_builder(written(tmp_path, "builder.yml", BUILDER + "wheel_libraries: bundled")).wheel_libraries == "bundled"
+    with pytest.raises(BadInput, match="system or bundled"):
+        load_builder(written(tmp_path, "builder.yml", BUILDER + "wheel_libraries: static"))
+
+
 @pytest.mark.parametrize("said", ["on", "none", "0", "''", "[off]"])
 def test_what_is_no_sandbox_is_refused(tmp_path: Path, said: str) -> None:
     with pytest.raises(BadInput, match="bubblewrap or off"):
