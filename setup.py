@@ -9,7 +9,7 @@ setup(
     license="BSD-3-Clause",
     python_requires=">=3.11",
     packages=find_packages(include=["piwheels_builder", "piwheels_builder.*"]),
-    package_data={"piwheels_builder": ["py.typed", "*/*.sql", "db/*/*.sql", "*/*.j2"]},
+    package_data={"piwheels_builder": ["py.typed", "*/*.sql", "db/*/*.sql", "*/*.j2", "site/templates/*", "site/assets/*"]},
     install_requires=[
         "aiosql>=13,<16",
         "certifi",

@@ -57,6 +57,23 @@ options:
         as C(linux_armv6l).
     type: bool
     default: true
+  site:
+    description:
+      - What the operator wants built, so that the site's pages say why the rest is not. Without it the site is left alone.
+    type: dict
+    suboptions:
+      build_policy:
+        description: C(missing) or C(all), as in fleet.yml.
+        type: str
+        required: true
+      projects:
+        description: A list of names, or C(all), as in fleet.yml.
+        type: raw
+        required: true
+      releases:
+        description: C(latest), C(all) or a number, as in fleet.yml.
+        type: raw
+        required: true
   rerender:
     description:
       - Write all pages anew, not only those that are due, as after files were lost. A change of O(private_projects),
@@ -135,6 +152,7 @@ try:
     from piwheels_builder.errors import BadInput, FleetError
     from piwheels_builder.index.contents import PageRules
     from piwheels_builder.index.publication import Report, foresee, publish
+    from piwheels_builder.site.publishing import SiteInPublication, site_rules
 
 except ImportError:
     IMPORT_ERROR: str | None = traceback.format_exc()
@@ -153,6 +171,14 @@ def main() -> None:
             "private_projects": {"type": "list", "elements": "str", "default": []},
             "upstream_wins": {"type": "bool", "default": True},
             "armv6_twins": {"type": "bool", "default": True},
+            "site": {
+                "type": "dict",
+                "options": {
+                    "build_policy": {"type": "str", "required": True},
+                    "projects": {"type": "raw", "required": True},
+                    "releases": {"type": "raw", "required": True},
+                },
+            },
             "rerender": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
@@ -187,7 +213,10 @@ def run(parameters: dict[str, Any], *, check_mode: bool) -> Report:
     with connected(parameters["database"]) as connection:
         if check_mode:
             return foresee(connection, incoming, before, parameters["uncollected"])
-        rules = PageRules(frozenset(map(canonicalize_name, parameters["private_projects"])), parameters["upstream_wins"])
+        private = frozenset(map(canonicalize_name, parameters["private_projects"]))
+        rules = PageRules(private, parameters["upstream_wins"])
+        told = parameters["site"]
+        site = SiteInPublication(connection, site_rules(told, private)) if told else None
         return publish(
             connection,
             Path(parameters["published_dir"]),
@@ -197,6 +226,7 @@ def run(parameters: dict[str, Any], *, check_mode: bool) -> Report:
             uncollected=parameters["uncollected"],
             armv6_twins=parameters["armv6_twins"],
             rerender=parameters["rerender"],
+            before_pages=site.before_pages if site else lambda _: None,
         )
 
 

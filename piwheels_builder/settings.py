@@ -43,6 +43,10 @@ class FleetSettings:
     upstream_requests_per_second: float = 50
     #: The inventory's names of the hosts that follow the database.
     replicas: tuple[str, ...] = ()
+    #: The published tree.
+    published_dir: str | None = None
+    #: Projects that never mix with upstream's, and are in no list of the site.
+    private_projects: tuple[str, ...] = ()
 
     def conninfo(self, role: str) -> str:
         """The connection string of a role. Raises BadInput where fleet.yml has none."""
@@ -114,6 +118,7 @@ def load_fleet(path: Path | None = None) -> FleetSettings:
     if isinstance(fields.get("projects"), list):
         fields["projects"] = tuple(fields["projects"])
     fields["replicas"] = tuple(fields.get("replicas") or ())
+    fields["private_projects"] = tuple(fields.get("private_projects") or ())
     return _construct(FleetSettings, fields, path)
 
 

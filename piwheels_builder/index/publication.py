@@ -96,6 +96,7 @@ def publish(
     rerender: bool = False,
     armv6_twins: bool = True,
     step: Step = lambda _: None,
+    before_pages: Callable[[Tree], object] = lambda _: None,
 ) -> Report:
     """Publish the wheels of the builders in ``incoming`` (name -> where its outbox was collected), keep their logs and write the
     pages due.
@@ -103,7 +104,8 @@ def publish(
     A wheel with other bytes than recorded counts as lost, and so does a missing one that was recorded before ``recorded_before``:
     the database's time when the collecting began, None where the directory is the outbox itself. Of ``uncollected`` builders what
     came is published, and nothing is lost. ``armv6_twins`` are those of twin.py. ``rerender`` writes every page anew. ``step``
-    hears of each step done. Raises BadInput where an outbox is missing, StorageFault, DatabaseAway; run it again after either.
+    hears of each step done; ``before_pages`` is called once wheels and logs are booked, while their projects' pages are
+    still due. Raises BadInput where an outbox is missing, StorageFault, DatabaseAway; run it again after either.
     """
     if recorded_before is None:
         _require_directories(incoming)
@@ -117,6 +119,7 @@ def publish(
                     station.handle(wheel)
         _keep_logs(station)
         report.quarantined = dict(_queries.quarantined(connection, builders=list(incoming)))
+        before_pages(tree)
         renderer = Renderer(connection, tree, rules, step)
         if rerender or renderer.rules_changed():
             report.pages_written = renderer.write_all()

@@ -15,7 +15,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 from urllib.parse import unquote, urlsplit
 
@@ -23,6 +23,7 @@ from packaging.utils import canonicalize_name
 
 from piwheels_builder.index.layout import PROJECT_NAME, SimpleRoot, packed
 from piwheels_builder.index.negotiation import preferred
+from piwheels_builder.site.serving import content_type, place_of
 from piwheels_builder.targets import GLIBC
 
 _SIMPLE = re.compile(rf"(?:/(?P<os_release>{'|'.join(GLIBC)}))?/simple(?:/(?P<project>[A-Za-z0-9._-]+))?(?P<slash>/?)")
@@ -52,8 +53,8 @@ class Answer:
 
 def answer(site: Site, path: str, accept: str) -> Answer:
     """What a GET of a URL's path with this Accept header gets."""
-    if path == "/":
-        return _redirect(HTTPStatus.FOUND, "/simple/")
+    if (place := place_of(path)) is not None:
+        return _page_of_site(site, place, path)
     if _WHEEL.fullmatch(path):
         return _file(site.root / path[1:], {"Content-Type": "application/octet-stream", "Cache-Control": _FOR_EVER})
     simple = _SIMPLE.fullmatch(path)
@@ -66,6 +67,12 @@ def answer(site: Site, path: str, accept: str) -> Answer:
     if project != (spelling or "") or not simple["slash"]:
         return _redirect(HTTPStatus.MOVED_PERMANENTLY, "/" + "/".join((*root.directory.parts, *filter(None, [project]))) + "/")
     return _page(site, root, project, accept)
+
+
+def _page_of_site(site: Site, place: PurePosixPath, path: str) -> Answer:
+    """Before the site's first refresh there is the index alone."""
+    found = _file(site.root / packed(place), {"Content-Type": content_type(place), "Cache-Control": _FOR_A_MINUTE})
+    return _redirect(HTTPStatus.FOUND, "/simple/") if found.file is None and path == "/" else found
 
 
 def _page(site: Site, root: SimpleRoot, project: str, accept: str) -> Answer:
