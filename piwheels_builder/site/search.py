@@ -5,7 +5,10 @@ many has a file of the best of them, and its children. A name is found by each o
 """
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import nsmallest
 from pathlib import PurePosixPath
 
 from piwheels_builder.site.layout import SEARCH
@@ -13,23 +16,16 @@ from piwheels_builder.site.layout import SEARCH
 #: Bytes of names in a leaf, and how many names stand for a prefix that is divided.
 _LEAF = 40_000
 _BEST = 40
-#: A prefix as a file's name; names have letters, digits and dashes only.
-_Entry = tuple[str, str]
 
 
 def search_files(names: Iterable[str], held: Collection[str]) -> dict[PurePosixPath, bytes]:
-    """All files of the index. ``held`` are names with wheels of ours, which come first and are marked."""
+    """All files of the index. ``held`` are names with pages of ours, which come first and are marked."""
     entries = sorted({(key, name) for name in names for key in _keys(name)})
-    files: dict[str, list[str]] = {}
-    leaves: list[str] = []
-    for prefix, found, is_leaf in _divide(entries, "", held):
-        files[prefix] = found
-        if is_leaf:
-            leaves.append(prefix)
-    content = {_place(prefix): _packed(found, held) for prefix, found in files.items()}
-    return content | {
-        SEARCH / "shards.json": _compact({"leaves": " ".join(leaves), "divided": " ".join(sorted({*files} - {*leaves}))})
-    }
+    trie = _Trie([key for key, _ in entries], [name for _, name in entries], held)
+    trie.divide("", 0, len(entries))
+    divided = sorted({*trie.files} - {*trie.leaves})
+    shards = _compact({"leaves": " ".join(trie.leaves), "divided": " ".join(divided)})
+    return {_place(prefix): _packed(found, held) for prefix, found in trie.files.items()} | {SEARCH / "shards.json": shards}
 
 
 def _keys(name: str) -> Iterator[str]:
@@ -40,28 +36,51 @@ def _keys(name: str) -> Iterator[str]:
             yield name[position + 1 :]
 
 
-def _divide(entries: Sequence[_Entry], prefix: str, held: Collection[str]) -> Iterator[tuple[str, list[str], bool]]:
-    names = dict.fromkeys(name for _, name in entries)
-    if sum(len(name) + 3 for name in names) <= _LEAF:
-        yield prefix, sorted(names), True
-        return
-    yield prefix, _best(entries, prefix, held), False
-    start = 0
-    depth = len(prefix)
-    while start < len(entries):
-        letter = entries[start][0][depth : depth + 1]
-        end = start
-        while end < len(entries) and entries[end][0][depth : depth + 1] == letter:
-            end += 1
-        # What ends here is among the best of this prefix: its rank is exact.
-        if letter:
-            yield from _divide(entries[start:end], prefix + letter, held)
-        start = end
+@dataclass
+class _Trie:
+    """Keys in their order, each with the name that it finds. They are cut by bisection and the best come up from below: each of
+    millions is looked at once.
+    """
+
+    keys: Sequence[str]
+    names: Sequence[str]
+    held: Collection[str]
+    files: dict[str, list[str]] = field(default_factory=dict)
+    leaves: list[str] = field(default_factory=list)
+
+    def divide(self, prefix: str, start: int, end: int) -> list[str]:
+        """Make the files of what begins so, from one place in the keys to another. Returns the best names of it."""
+        few = self._few(start, end)
+        if few is not None:
+            self.files[prefix] = sorted(few)
+            self.leaves.append(prefix)
+            return self._best(few)
+        position = bisect_right(self.keys, prefix, start, end)
+        here = set(self.names[start:position])
+        found = set(self._best(here))
+        while position < end:
+            following = prefix + self.keys[position][len(prefix)]
+            until = bisect_left(self.keys, _after(following), position, end)
+            found.update(self.divide(following, position, until))
+            position = until
+        best = self._best(found)
+        self.files[prefix] = list(dict.fromkeys([prefix, *best] if prefix in here else best))
+        return best
+
+    def _few(self, start: int, end: int) -> set[str] | None:
+        """The names, if a leaf can hold them."""
+        if end - start > _LEAF:
+            return None
+        names = set(self.names[start:end])
+        return names if sum(map(len, names)) + 2 * len(names) <= _LEAF else None
+
+    def _best(self, names: Iterable[str]) -> list[str]:
+        return nsmallest(_BEST, names, key=lambda name: (name not in self.held, len(name), name))
 
 
-def _best(entries: Sequence[_Entry], prefix: str, held: Collection[str]) -> list[str]:
-    ranked = sorted({name for _, name in entries}, key=lambda name: (name != prefix, name not in held, len(name), name))
-    return ranked[:_BEST]
+def _after(prefix: str) -> str:
+    """The first text that comes after everything that begins so."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
 def _place(prefix: str) -> PurePosixPath:

@@ -22,6 +22,7 @@ def test_a_pure_and_a_compiled_release_travel_the_whole_way_once() -> None:
         for installed in ("import docopt: ok", "import spidev: ok"):
             assert installed in first.stdout
         assert f"pip install --index-url {trial.index_url}/simple/" in first.stdout
+        assert f"Look at it:        {trial.index_url}/" in first.stdout
         built = {build["project"]: build["build_id"] for build in trial.report()}
         attempts = sorted(path.name for path in (trial.state_dir / "published/wheels").glob("*/*/*.whl"))
         assert len(attempts) == 2

@@ -57,6 +57,11 @@ def test_a_run_builds_and_publishes_and_a_second_one_has_nothing_to_do(built: Tr
     assert states(built, "docopt") == ["published"]
     page = requests.get(f"{built.index_url}/simple/docopt/", timeout=10)
     assert "docopt-0.6.2-" in page.text
+    told = requests.get(f"{built.index_url}/project/docopt/json", timeout=10).json()
+    assert [cell["state"] for cell in told["releases"][0]["targets"]] == ["published"]
+    home = requests.get(f"{built.index_url}/", timeout=10)
+    assert "docopt-0.6.2-" in home.text
+    assert "script-src 'self';" in home.headers["Content-Security-Policy"]
     assert succeeded(built.play("build.yml")).changed == 0
 
 
@@ -169,3 +174,4 @@ def test_two_abis_on_one_machine() -> None:
         page = requests.get(f"{fleet.index_url}/simple/spidev/", timeout=10).text
         assert f"-{own}-{own}" in page
         assert f"-{other}-" in page
+        assert "spidev" in requests.get(f"{fleet.index_url}/project/spidev/", timeout=10).text

@@ -12,7 +12,9 @@ document.getElementById("results").replaceChildren(
     const link = document.createElement("a");
     link.href = `/project/${name}/`;
     link.textContent = name;
-    item.append(link, held ? " · on this site" : "");
+    const note = document.createElement("small");
+    note.textContent = held ? " on this site" : "";
+    item.append(link, note);
     return item;
   }),
 );
