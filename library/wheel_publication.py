@@ -186,9 +186,13 @@ def main() -> None:
     if IMPORT_ERROR is not None:
         module.fail_json(msg=missing_required_lib("piwheels_builder"), exception=IMPORT_ERROR)
     try:
-        report = run(module.params, check_mode=module.check_mode)
+        report, fault = run(module.params, check_mode=module.check_mode)
     except FleetError as error:
         module.fail_json(msg=str(error))
+    if fault:
+        module.warn(
+            f"the site was not written, and the index was ({fault}): every page of it is written anew with the next publications"
+        )
     for builder, why in report.quarantined.items():
         module.warn(
             f"{builder} is quarantined ({why}): look at it, then `piwheels-builder resume {builder}` or `distrust {builder}`"
@@ -207,17 +211,18 @@ def main() -> None:
     )
 
 
-def run(parameters: dict[str, Any], *, check_mode: bool) -> Report:
+def run(parameters: dict[str, Any], *, check_mode: bool) -> tuple[Report, str | None]:
+    """The report, and what kept the site from being written."""
     incoming = {builder: Path(directory) for builder, directory in parameters["incoming"].items()}
     before = moment(parameters["recorded_before"])
     with connected(parameters["database"]) as connection:
         if check_mode:
-            return foresee(connection, incoming, before, parameters["uncollected"])
+            return foresee(connection, incoming, before, parameters["uncollected"]), None
         private = frozenset(map(canonicalize_name, parameters["private_projects"]))
         rules = PageRules(private, parameters["upstream_wins"])
         told = parameters["site"]
         site = SiteInPublication(connection, site_rules(told, private)) if told else None
-        return publish(
+        report = publish(
             connection,
             Path(parameters["published_dir"]),
             incoming,
@@ -228,6 +233,7 @@ def run(parameters: dict[str, Any], *, check_mode: bool) -> Report:
             rerender=parameters["rerender"],
             before_pages=site.before_pages if site else lambda _: None,
         )
+        return report, site.fault if site else None
 
 
 def moment(text: str | None) -> datetime | None:

@@ -1,5 +1,6 @@
 """What the fleet is doing as a whole: for the home page, the fleet's page, and the small files that both refresh from."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -116,13 +117,18 @@ def read_overview(connection: Connection, private: Collection[str], history: His
     history.count(queries.attempts_by_hour(connection, since=history.since), now)
     return Overview(
         now=now,
-        builders=tuple(FleetBuilder(*row) for row in queries.builders(connection)),
+        builders=tuple(sorted((FleetBuilder(*row) for row in queries.builders(connection)), key=_as_a_person_counts)),
         building=tuple(Building(*row) for row in queries.building(connection)),
         newest=tuple(NewWheel(*row) for row in queries.newest_wheels(connection, private=sorted(private), most=_NEWEST)),
         statistics=tuple(statistics(connection)),
         freshness=freshness(connection),
         history=history,
     )
+
+
+def _as_a_person_counts(builder: FleetBuilder) -> list[tuple[int, str]]:
+    """pi2 before pi10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", builder.name)]
 
 
 def read_outlook(connection: Connection) -> Outlook:

@@ -21,16 +21,19 @@ WHERE queue.lease_id IS NOT NULL AND build.state = 'building'
 ORDER BY builder.name, build.changed_at;
 
 -- name: newest_wheels(private, most)
--- The wheels published last, among those that were made last.
-SELECT project.name, release.spelling, latest.filename, latest.size, latest.published_at,
-       concat_ws('-', target.python, target.architecture, target.os_release)
-FROM (SELECT * FROM wheel ORDER BY wheel_id DESC LIMIT 500) AS latest
-JOIN build USING (build_id)
-JOIN release USING (release_id)
-JOIN project USING (project_id)
-JOIN target USING (target_id)
-WHERE latest.published_at IS NOT NULL AND latest.withdrawn_at IS NULL AND project.name <> ALL (:private)
-ORDER BY latest.published_at DESC, latest.wheel_id DESC
+-- The projects whose wheels were published last, among those that were made last: of each its latest wheel.
+SELECT * FROM (
+    SELECT DISTINCT ON (project.name) project.name, release.spelling, latest.filename, latest.size, latest.published_at,
+           concat_ws('-', target.python, target.architecture, target.os_release)
+    FROM (SELECT * FROM wheel ORDER BY wheel_id DESC LIMIT 500) AS latest
+    JOIN build USING (build_id)
+    JOIN release USING (release_id)
+    JOIN project USING (project_id)
+    JOIN target USING (target_id)
+    WHERE latest.published_at IS NOT NULL AND latest.withdrawn_at IS NULL AND project.name <> ALL (:private)
+    ORDER BY project.name, latest.published_at DESC, latest.wheel_id DESC
+) AS newest
+ORDER BY published_at DESC, name
 LIMIT :most;
 
 -- name: attempts_by_hour(since)

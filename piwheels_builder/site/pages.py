@@ -13,7 +13,7 @@ from piwheels_builder.site.overview import Overview
 from piwheels_builder.site.project_view import ProjectView, log_url, shown, sorted_states, told
 
 #: The page's words for each state, and a sign that tells them apart without any colour.
-SIGNS = {"published": "●", "failed": "✕", "building": "▶", "waiting": "◷", "parked": "⏸", "skipped": words.NOTHING}
+SIGNS = {"published": "●", "served": "○", "failed": "✕", "building": "▶", "waiting": "◷", "parked": "⏸", "skipped": words.NOTHING}
 
 
 @lru_cache(maxsize=1)

@@ -24,7 +24,7 @@ _PLAIN = {"published": "published", "failed": "failed", "skipped": "skipped", "l
 
 @dataclass(frozen=True)
 class Cell:
-    """One release for one target. ``state`` is published, failed, skipped, building, waiting or parked."""
+    """One release for one target. ``state`` is published, served (by another wheel), failed, skipped, building, waiting, parked."""
 
     target: str
     state: str
@@ -130,7 +130,7 @@ def _cell(project: SiteProject, each: TargetNeed, around: Surroundings) -> Cell:
     target, build = str(each.target.target), each.build
     if build is None:
         if isinstance(each.need, NotWanted):
-            return Cell(target, "skipped", each.need.reason)
+            return Cell(target, _skipped(each.need.reason), each.need.reason)
         return Cell(target, "waiting", "wanted; the next round queues it")
     if build.state in _PLAIN:
         return _plain(target, build, around)
@@ -144,13 +144,18 @@ def _plain(target: str, build: KnownBuild, around: Surroundings) -> Cell:
     meaning = around.meanings.get(outcome or "")
     return Cell(
         target,
-        _PLAIN[build.state],
+        _skipped(build.reason) if build.state == "skipped" else _PLAIN[build.state],
         meaning.text if meaning and outcome != "built" else build.reason,
         wheel=build.wheel if build.published else None,
         outcome=outcome,
         error_line=_short(build.error_line) if outcome else None,
         log=build.logged if build.state == "failed" else None,
     )
+
+
+def _skipped(reason: str) -> str:
+    """Not built, or since a wheel is there already, in the words of needs.py, wanting.py and publish.sql."""
+    return "served" if reason.startswith("served by ") or reason.endswith(" serves it") else "skipped"
 
 
 def _queued(project: SiteProject, target: str, build: KnownBuild, around: Surroundings) -> Cell:
@@ -219,5 +224,5 @@ def _told_attempt(project: str, attempt: Attempt) -> dict[str, Any]:
 
 def sorted_states(counts: Mapping[str, int]) -> Sequence[tuple[str, int]]:
     """In the order of a summary."""
-    order = ("published", "failed", "building", "waiting", "parked", "skipped")
+    order = ("published", "served", "failed", "building", "waiting", "parked", "skipped")
     return [(state, counts[state]) for state in order if counts.get(state)]

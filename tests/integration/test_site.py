@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from piwheels_builder.catalogue.policy import Policy
 from piwheels_builder.cli import parser
@@ -20,7 +21,7 @@ from piwheels_builder.site.search import search_files
 from piwheels_builder.states import Outcome
 from tests.support.database import fresh_database
 from tests.support.fleet import BOOKWORM, TRIXIE, Fleet
-from tests.support.published import IndexHost, public_directory
+from tests.support.published import IndexHost, nginx_serving, public_directory, trial_serving
 from tests.support.site import EVERYTHING, HOSTILE, fail, furnish, refresh_site
 
 NOTHING = SiteRules(Policy.read("missing", ["docopt"], "latest"))
@@ -87,6 +88,7 @@ class Elements(HTMLParser):
 def test_every_state_of_a_build_is_told_with_its_reason(shown: IndexHost) -> None:
     armv7l = str(BOOKWORM)
     assert cells(shown, "spidev")[armv7l]["wheel"] == "spidev-1.0-py3-none-any.whl"
+    assert cells(shown, "spidev")[str(TRIXIE)]["state"] == "served"
     failed = cells(shown, "lxml")[armv7l]
     assert (failed["state"], failed["outcome"]) == ("failed", "missing_header")
     assert failed["error_line"].startswith("fatal error: libxml/xmlversion.h")
@@ -227,3 +229,62 @@ def test_a_name_is_found_by_each_of_its_words_within_two_small_files() -> None:
     assert found("solo") == ["solo"]
     assert found("beta-one123") == ["beta-one123", *(f"beta-one123{digit}" for digit in range(10))]
     assert max(len(json.dumps(content)) for content in files.values()) < 50_000
+
+
+def test_a_fault_of_the_site_keeps_no_wheel_from_its_page_and_mends_itself(host: IndexHost) -> None:
+    (host.tree / ".site.json.gz").write_bytes(gzip.compress(b'{"history": 5}'))
+    for name in ("lxml", "spidev"):
+        (host.tree / f"site/project/{name[:2]}/{name}.json.gz").unlink()
+    host.build("fresh-one")
+    with connected(host.conninfo) as connection:
+        site = SiteInPublication(connection, EVERYTHING)
+        host.publish(before_pages=site.before_pages)
+    assert site.fault is not None
+    assert (host.tree / "simple/fr/fresh-one.json.gz").exists()
+    assert host.fleet.ask("SELECT * FROM page_due") == []
+    with connected(host.conninfo) as connection:
+        host.publish(before_pages=SiteInPublication(connection, EVERYTHING).before_pages)
+    assert [cells(host, name)[str(BOOKWORM)]["state"] for name in ("fresh-one", "lxml", "spidev")] == [
+        "published",
+        "failed",
+        "published",
+    ]
+
+
+def test_nginx_and_the_trial_server_answer_alike(shown: IndexHost) -> None:
+    upstream = "http://upstream.invalid/simple"
+    paths = {
+        "/": (200, "text/html; charset=utf-8"),
+        "/fleet/": (200, "text/html; charset=utf-8"),
+        "/project/spidev/": (200, "text/html; charset=utf-8"),
+        "/project/spidev/json": (200, "application/json"),
+        "/project/spidev/log/1/": (200, "text/html; charset=utf-8"),
+        "/live/fleet.json": (200, "application/json"),
+        "/search/-.json": (200, "application/json"),
+        "/assets/site.js": (200, "text/javascript"),
+        "/assets/zilla-slab-600.woff2": (200, "font/woff2"),
+        "/project/nothing-of-it/": (404, None),
+        "/project/nothing-of-it/json": (404, None),
+        "/live/other.json": (404, None),
+        "/site/index.html": (404, None),
+        "/.site.json": (404, None),
+        "/assets/../.site.json.gz": (404, None),
+    }
+    with nginx_serving(shown.tree, shown.place, upstream) as nginx, trial_serving(shown.tree, upstream) as trial:
+        for path, (status, media_type) in paths.items():
+            for url in (nginx, trial):
+                reply = requests.get(url + path, timeout=10)
+                assert (path, reply.status_code) == (path, status)
+                assert media_type is None or reply.headers["Content-Type"].removesuffix(
+                    "; charset=utf-8"
+                ) == media_type.removesuffix("; charset=utf-8")
+                if url == nginx and status == 200:
+                    assert "default-src 'none'; script-src 'self';" in reply.headers["Content-Security-Policy"]
+
+
+def test_before_the_first_refresh_there_is_the_index() -> None:
+    with public_directory() as place:
+        (place / "published").mkdir()
+        with nginx_serving(place / "published", place, "http://upstream.invalid/simple") as url:
+            reply = requests.get(f"{url}/", timeout=10, allow_redirects=False)
+    assert (reply.status_code, reply.headers["Location"]) == (302, "/simple/")

@@ -73,8 +73,7 @@ def test_every_page_is_whole_and_open_to_everybody(seen: Seen, name: str) -> Non
         assert page.run("document.documentElement.scrollWidth") <= width
         picture(page, f"{name}-{width}")
         page.run(AXE)
-        found = page.run("axe.run().then(({violations}) => violations.map((each) => [each.id, each.impact, each.nodes[0].html]))")
-        assert [each for each in found if each[1] in ("serious", "critical")] == []
+        assert page.run("axe.run().then(({violations}) => violations.map((each) => [each.id, each.nodes[0].html]))") == []
 
 
 def picture(page: Page, name: str) -> None:
@@ -90,7 +89,6 @@ def test_a_first_visit_is_light(seen: Seen, path: str) -> None:
     page.until("performance.getEntriesByType('resource').every((each) => each.responseEnd)")
     drawing = page.run("performance.getEntriesByType('resource').filter(({name}) => name.includes('uplot')).length")
     assert drawing == (2 if path == "/" else 0)
-    page.run("0")
     assert 10_000 < page.received < 150_000
 
 

@@ -74,16 +74,22 @@ function draw() {
   );
 }
 
+function press() {
+  document.querySelectorAll("[data-series]").forEach((each) => each.setAttribute("aria-pressed", String(each.dataset.series === shown)));
+}
+
 const reply = await fetch("/live/home.json").catch(() => null);
 if (reply?.ok) {
   told = await reply.json();
+  if (!Object.values(told.hours).some((counts) => Object.keys(counts).length)) shown = "days";
+  press();
   draw();
   new ResizeObserver(() => chart.setSize({ width: place.clientWidth, height: 240 })).observe(place);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   for (const button of document.querySelectorAll("[data-series]")) {
     button.addEventListener("click", () => {
       shown = button.dataset.series;
-      document.querySelectorAll("[data-series]").forEach((each) => each.setAttribute("aria-pressed", String(each === button)));
+      press();
       draw();
     });
   }
