@@ -43,7 +43,7 @@ def project_data(view: ProjectView) -> bytes:
 
 def home_page(home: Home) -> bytes:
     """The first page."""
-    return _rendered("home.html.j2", home=home, peak=max((_total(each) for each in home.days.values()), default=0))
+    return _rendered("home.html.j2", home=home)
 
 
 def home_data(home: Home) -> bytes:
@@ -78,7 +78,3 @@ def compact(content: Any) -> bytes:
 
 def _rendered(template: str, **said: Any) -> bytes:
     return _environment().get_template(template).render(**said).encode()
-
-
-def _total(counts: Any) -> int:
-    return sum(counts.values())

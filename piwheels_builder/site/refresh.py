@@ -70,11 +70,11 @@ class Refresh:
     def projects(self, due: Collection[int]) -> int:
         """Those that are due, those that were tried, and some of those that other rules wrote. Returns how many pages changed."""
         tried, mark = attempted_since(self.connection, self.state.attempt)
-        touched = {*due, *(tried if self.state.attempt else ())}
+        touched = {*due, *(tried if self.state.attempt >= 0 else ())}
         around = self._surroundings()
         changed = sum(self._write(ids, around) for ids in _in_portions(sorted(touched)))
         changed += self._sweep(around)
-        self.state.attempt = mark
+        self.state.attempt = max(mark, 0)
         self.state.write(self.tree)
         return changed
 
@@ -85,7 +85,7 @@ class Refresh:
         for ids in portions(self.connection, PORTION):
             changed += self._write(ids, around)
             tell(len(ids))
-        self.state.attempt, self.state.swept_to = mark, None
+        self.state.attempt, self.state.swept_to = max(mark, 0), None
         self.state.write(self.tree)
         return changed
 

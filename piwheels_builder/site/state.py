@@ -16,13 +16,13 @@ LAYOUT = 1
 class State:
     """``rules``: by which the pages are written. ``swept_to``: projects up to this one were written by them; None: all.
 
-    ``attempt`` is the last one whose project was written. ``outlook`` is what was read of the queue at ``outlook_at`` within
-    ``outlook_seconds``; ``names`` were in the search index at ``names_at``. Moments are seconds since 1970.
+    ``attempt`` is the last one whose project was written; -1 before the first refresh. ``outlook`` is what was read of the queue at
+    ``outlook_at`` within ``outlook_seconds``; ``names`` were in the search index at ``names_at``. Moments are seconds since 1970.
     """
 
     rules: str = ""
     swept_to: int | None = 0
-    attempt: int = 0
+    attempt: int = -1
     outlook: dict[str, Any] | None = None
     outlook_at: float = 0.0
     outlook_seconds: float = 0.0

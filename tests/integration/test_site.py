@@ -14,9 +14,10 @@ from piwheels_builder.catalogue.policy import Policy
 from piwheels_builder.cli import parser
 from piwheels_builder.db.connect import connected
 from piwheels_builder.db.embedded import EmbeddedDatabase
+from piwheels_builder.index.tree import open_tree
 from piwheels_builder.site.commands import run_site
 from piwheels_builder.site.publishing import SiteInPublication, site_rules
-from piwheels_builder.site.refresh import SiteRules
+from piwheels_builder.site.refresh import SiteRules, refresh_projects
 from piwheels_builder.site.search import search_files
 from piwheels_builder.states import Outcome
 from tests.support.database import fresh_database
@@ -163,6 +164,17 @@ def test_a_publication_writes_what_it_touches_and_nothing_else(host: IndexHost) 
     }
     assert cells(host, "fresh-one")[str(BOOKWORM)]["state"] == "published"
     assert [path.name for path in before if before[path] != after[path]] == []
+
+
+def test_the_first_attempt_of_a_fleet_is_told(fleet: Fleet) -> None:
+    with public_directory() as place:
+        host = IndexHost(fleet, place)
+        host.tree.mkdir()
+        refresh_site(host)
+        fail(host, "lxml", Outcome.MISSING_HEADER, "fatal error")
+        with connected(host.conninfo) as connection, open_tree(host.tree) as tree:
+            refresh_projects(connection, tree, EVERYTHING, [])
+        assert cells(host, "lxml")[str(BOOKWORM)]["state"] == "failed"
 
 
 def test_a_kill_before_the_pages_are_booked_is_mended_by_the_next_publication(host: IndexHost) -> None:
