@@ -41,6 +41,8 @@ class FleetSettings:
     releases: int | str = 1
     #: The most requests a second that a sync makes of the upstream index; 0: any number.
     upstream_requests_per_second: float = 50
+    #: Where clients find the fleet's own index, without the root; None where provisioning did not say.
+    index: str | None = None
     #: The inventory's names of the hosts that follow the database.
     replicas: tuple[str, ...] = ()
     #: The published tree.

@@ -127,6 +127,13 @@ def run_word(options: argparse.Namespace) -> int:
     return 0
 
 
+def force(connection: Connection, choice: Choice, policy: Policy, reason: str) -> tuple[QueueChange, ...]:
+    """Have a release built first, whatever fleet.yml says, as the word ``force`` does. The caller commits."""
+    _WORDS["force"].note(connection, choice, reason)
+    project = known_project(connection, choice.project)
+    return apply_needs(connection, project, wanted_targets(connection), policy) if project else ()
+
+
 def _opt_out(connection: Connection, choice: Choice, reason: str) -> int:
     return int(_queries.opt_out(connection, project=_whole(choice), reason=reason))
 

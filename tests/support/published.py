@@ -9,7 +9,7 @@ import tempfile
 import time
 import zipfile
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,14 +38,16 @@ def make_wheel(
     tag: str = "py3-none-any",
     text: str = "",
     requires_python: str = ">=3.8",
+    requires: Sequence[str] = (),
 ) -> Path:
-    """A whole wheel of one module that prints ``text``."""
+    """A whole wheel of one module that prints ``text``; ``requires`` are requirements of its own."""
     stem = f"{project.replace('-', '_')}-{version}"
     info = f"{stem}.dist-info"
     tags = [f"{python}-{abi}-{platform}" for python, abi, platform in [tag.split("-")]]
     files = {
         f"{project.replace('-', '_')}.py": f"print({text!r})\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {project}\nVersion: {version}\nRequires-Python: {requires_python}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {project}\nVersion: {version}\nRequires-Python: {requires_python}\n"
+        + "".join(f"Requires-Dist: {line}\n" for line in requires),
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n" + "".join(f"Tag: {tag}\n" for tag in tags),
     }
     record = [f"{name},sha256={_record_hash(body)},{len(body)}" for name, body in files.items()]

@@ -98,6 +98,11 @@ class Upstream:
         self._contents[f"/files/{page['name']}/{filename}"] = content
         return filename
 
+    def add_metadata(self, name: str, filename: str, content: bytes) -> None:
+        """Offer the METADATA of a wheel beside it (PEP 658)."""
+        self.change_file(name, filename, **{"core-metadata": {"sha256": hashlib.sha256(content).hexdigest()}})
+        self._contents[f"/files/{canonicalize_name(name)}/{filename}.metadata"] = content
+
     def change_file(self, name: str, filename: str, **fields: Any) -> None:
         """Change what the page says of a file."""
         page = self.add_project(name)

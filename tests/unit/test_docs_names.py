@@ -19,8 +19,17 @@ SAID = {"retire", "client_hosts"}
 
 def commands() -> dict[str, set[str]]:
     """The options of each command of piwheels-builder, by its name."""
-    actions = [action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)]
-    return {name: set(its._option_string_actions) for action in actions for name, its in action.choices.items()}
+    return {name: options(its) for action in subcommands(parser()) for name, its in action.choices.items()}
+
+
+def subcommands(of: argparse.ArgumentParser) -> "list[argparse._SubParsersAction[argparse.ArgumentParser]]":
+    return [action for action in of._actions if isinstance(action, argparse._SubParsersAction)]
+
+
+def options(command: argparse.ArgumentParser) -> set[str]:
+    """Also of what a command is divided into."""
+    parts = [options(part) for action in subcommands(command) for part in action.choices.values()]
+    return set(command._option_string_actions).union(*parts)
 
 
 def variables() -> set[str]:
