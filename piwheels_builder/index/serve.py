@@ -28,9 +28,12 @@ from piwheels_builder.targets import GLIBC
 
 _SIMPLE = re.compile(rf"(?:/(?P<os_release>{'|'.join(GLIBC)}))?/simple(?:/(?P<project>[A-Za-z0-9._-]+))?(?P<slash>/?)")
 _WHEEL = re.compile(rf"/wheels/[a-z0-9-]{{1,2}}/{PROJECT_NAME}/[A-Za-z0-9_][A-Za-z0-9_.+!-]*")
+_SETTINGS = re.compile(rf"(?:/(?:{'|'.join(GLIBC)}))?/(?:pip\.conf|uv\.toml)")
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _FOR_A_MINUTE = "public, max-age=60"
 _FOR_EVER = "public, max-age=31536000, immutable"
+#: What is served as it lies there.
+_PLAIN_FILES = ((_WHEEL, "application/octet-stream", _FOR_EVER), (_SETTINGS, "text/plain; charset=utf-8", _FOR_A_MINUTE))
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,9 @@ def answer(site: Site, path: str, accept: str) -> Answer:
     """What a GET of a URL's path with this Accept header gets."""
     if (place := place_of(path)) is not None:
         return _page_of_site(site, place, path)
-    if _WHEEL.fullmatch(path):
-        return _file(site.root / path[1:], {"Content-Type": "application/octet-stream", "Cache-Control": _FOR_EVER})
+    for name, kind, kept in _PLAIN_FILES:
+        if name.fullmatch(path):
+            return _file(site.root / path[1:], {"Content-Type": kind, "Cache-Control": kept})
     simple = _SIMPLE.fullmatch(path)
     if simple is None:
         return Answer(HTTPStatus.NOT_FOUND)

@@ -71,6 +71,8 @@ def client(request: pytest.FixtureRequest) -> Iterator[Client]:
                 names = ["demo", "x"]
                 writer.write({root.listing("json"): listing_json(names), root.listing("html"): listing_html(names)})
             (writer.workshop / "wheel").write_bytes(BODY)
+            for settings in (tree, tree / "bookworm"):
+                (settings / "pip.conf").write_text("[global]\n")
             (writer.workshop / "METADATA").write_bytes(b"Name: demo\n")
             wheel = wheel_path("demo", WHEEL)
             writer.put([(writer.workshop / "METADATA", wheel.with_name(f"{WHEEL}.metadata")), (writer.workshop / "wheel", wheel)])
@@ -168,6 +170,13 @@ def test_places_and_other_spellings(client: Client, path: str, status: int, loca
     assert reply.status == status
     if location is not None:
         assert reply.headers["location"] == location
+
+
+@pytest.mark.parametrize("root", ["", "/bookworm"])
+def test_settings_are_text_to_copy(client: Client, root: str) -> None:
+    told = client.get(f"{root}/pip.conf")
+    assert (told.status, told.headers["content-type"], told.body) == (200, "text/plain; charset=utf-8", b"[global]\n")
+    assert [client.get(f"{root}/{name}").status for name in ("uv.toml", "pip.conf/", "pipxconf")] == [404, 404, 404]
 
 
 def test_no_spelling_of_a_private_project_goes_upstream(client: Client) -> None:

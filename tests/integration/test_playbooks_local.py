@@ -66,13 +66,21 @@ def test_a_run_builds_and_publishes_and_a_second_one_has_nothing_to_do(built: Tr
 
 
 def test_a_client_installs_from_that_index_alone(built: Trial) -> None:
-    told = succeeded(built.play("playbooks/client.yml")).output
+    told = succeeded(built.play("playbooks/try_out.yml")).output
     assert f"docopt 0.6.2 from {built.index_url}/wheels/" in told
     assert "import docopt: ok" in told
-    missing = built.play("playbooks/client.yml", client_projects=["docopt==0.6.2", "docopt==99"])
+    missing = built.play("playbooks/try_out.yml", try_out_projects=["docopt==0.6.2", "docopt==99"])
     assert missing.exit_code != 0
     assert "import docopt: ok" in missing.output
     assert "docopt==99 is not installed" in missing.output
+
+
+def test_the_settings_of_pip_and_uv_are_there_to_copy(trial: Trial) -> None:
+    for root in ("", "/bookworm"):
+        told = requests.get(f"{trial.index_url}{root}/pip.conf", timeout=10)
+        assert told.headers["Content-Type"] == "text/plain; charset=utf-8"
+        assert f"index-url = {trial.index_url}{root}/simple/\n" in told.text
+        assert f'url = "{trial.index_url}{root}/simple/"' in requests.get(f"{trial.index_url}{root}/uv.toml", timeout=10).text
 
 
 def test_rounds_hand_out_then_publish(built: Trial) -> None:

@@ -14,7 +14,7 @@ REFERENCE = ROOT / "docs/reference.md"
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "tests/rack/README.md"]
 page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 #: Said on the command line, or in a group's variables, without a default of its own.
-SAID = {"retire", "client_hosts"}
+SAID = {"retire", "try_out_hosts"}
 
 
 def commands() -> dict[str, set[str]]:

@@ -21,7 +21,7 @@ def load(*parts: str) -> Any:
 
 
 def test_there_are_roles() -> None:
-    assert {"database", "index", "builder", "catalogue", "dispatch", "publish", "client"} <= set(ROLES)
+    assert {"database", "index", "builder", "catalogue", "dispatch", "publish", "client", "try_out"} <= set(ROLES)
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -46,6 +46,7 @@ def test_every_task_file_that_playbooks_enter_by_has_a_specification(role: str) 
 def test_os_releases_are_the_ones_that_targets_know() -> None:
     assert load("builder", "vars", "main.yml")["builder_os_releases"] == list(GLIBC)
     assert load("index", "defaults", "main.yml")["index_os_releases"] == list(GLIBC)
+    assert load("client", "defaults", "main.yml")["client_os_releases"] == list(GLIBC)
 
 
 @pytest.mark.parametrize(
