@@ -202,6 +202,7 @@ def _configuration(
         "index_upstream": upstream,
         "index_os_releases": ["bookworm", "trixie"],
         "index_private_projects": private,
+        "index_readers_file": "",
     }
     return templates.get_template("nginx.conf.j2").render({**usual, **variables})
 
