@@ -18,7 +18,7 @@ GRANT INSERT, UPDATE, DELETE ON upstream_state, unfollowed_project TO piwheels_d
 GRANT UPDATE (swept_to) ON target TO piwheels_dispatcher;
 GRANT EXECUTE ON FUNCTION want_build, want_builds, end_delays, note_demand, drop_demand, skip_build, requeue_build, lease_batch,
     release_lease, reclaim_leases, wake_orphans, learn_estimates,
-    page_changed, requeue_failures, trip_breaker, pause_dispatch, resume_dispatch TO piwheels_dispatcher;
+    page_changed, requeue_failures, trip_breaker, pause_dispatch, resume_dispatch, count_downloads, fold_downloads TO piwheels_dispatcher;
 -- What asks, and changes nothing, runs with the caller's own rights.
 GRANT EXECUTE ON FUNCTION failed_builds TO piwheels_dispatcher, piwheels_reader;
 GRANT EXECUTE ON FUNCTION replicas TO piwheels_dispatcher, piwheels_reader;
@@ -34,3 +34,6 @@ GRANT EXECUTE ON FUNCTION publish_wheel, note_libraries, adopt_wheel, refuse_whe
     suspect_builder, distrust_builder TO piwheels_publisher;
 GRANT EXECUTE ON FUNCTION publish_twin, make_pages_due, pages_come_or_go, pages_written, listings_written
     TO piwheels_publisher;
+
+-- What tells clients apart is nobody's to read.
+REVOKE ALL ON download_key, download_seen FROM piwheels_dispatcher, piwheels_publisher, piwheels_reader;

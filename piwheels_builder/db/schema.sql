@@ -280,6 +280,53 @@ BEGIN
     INSERT INTO statistic_change SELECT TG_TABLE_NAME, 0, count(*), 0 FROM after HAVING count(*) > 0;
     RETURN NULL;
 END $$;
+CREATE FUNCTION public.count_downloads(of_log text, read_from bigint, now_read_to bigint, requests jsonb) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    asked record;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('count_downloads'));
+    INSERT INTO download_log (first_line, read_to) VALUES (of_log, 0) ON CONFLICT DO NOTHING;
+    UPDATE download_log SET read_to = now_read_to, seen_at = now() WHERE first_line = of_log AND read_to = read_from;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    INSERT INTO download_key (day, secret)
+    SELECT DISTINCT (request ->> 'day')::date, uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
+    FROM jsonb_array_elements(requests) AS request
+    ON CONFLICT DO NOTHING;
+    FOR asked IN
+        WITH line AS (
+            SELECT day, filename, project, bot, count(*) AS times,
+                   substr(sha256(secret || convert_to(concat_ws(' ', client, filename, project), 'UTF8')), 1, 12) AS digest
+            FROM jsonb_to_recordset(requests) AS request (day date, client text, bot boolean, filename text, project text)
+            JOIN download_key USING (day)
+            WHERE EXISTS (SELECT FROM wheel WHERE wheel.filename = request.filename AND published_at IS NOT NULL)
+               OR EXISTS (SELECT FROM project WHERE name = request.project)
+            GROUP BY day, filename, project, bot, digest
+        ), first AS (
+            INSERT INTO download_seen SELECT DISTINCT day, digest FROM line WHERE NOT bot ON CONFLICT DO NOTHING RETURNING day, digest
+        ), counted AS (
+            INSERT INTO download AS known (project_id, wheel_id, day, number, repeated, bots)
+            SELECT project_id, wheel_id, line.day, count(first.digest),
+                   coalesce(sum(times) FILTER (WHERE NOT bot), 0) - count(first.digest), coalesce(sum(times) FILTER (WHERE bot), 0)
+            FROM line LEFT JOIN first ON NOT bot AND first.day = line.day AND first.digest = line.digest
+            JOIN wheel ON wheel.filename = line.filename AND published_at IS NOT NULL
+            JOIN build USING (build_id) JOIN release USING (release_id)
+            GROUP BY project_id, wheel_id, line.day
+            ON CONFLICT (project_id, wheel_id, day) DO UPDATE
+            SET number = known.number + excluded.number, repeated = known.repeated + excluded.repeated,
+                bots = known.bots + excluded.bots
+        )
+        SELECT line.project, count(*)::integer AS clients FROM line JOIN first USING (day, digest)
+        WHERE line.project IS NOT NULL GROUP BY line.project ORDER BY line.project
+    LOOP
+        PERFORM note_demand(asked.project, '', asked.clients);
+    END LOOP;
+    RETURN true;
+END $$;
 CREATE FUNCTION public.count_power_cycle(its_name text) RETURNS void
     LANGUAGE sql
     SET search_path TO 'public', 'pg_temp'
@@ -507,6 +554,21 @@ CREATE FUNCTION public.fleet_alarm() RETURNS text
     FROM mean
     WHERE now > CASE place WHEN 1 THEN faults_limit(usual, several) ELSE failures_limit(usual, several) END
     ORDER BY place LIMIT 1
+$$;
+CREATE FUNCTION public.fold_downloads() RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    DELETE FROM download_key WHERE made_at < now() - interval '2 days';
+    DELETE FROM download_log WHERE seen_at < now() - interval '60 days';
+    WITH past AS (
+        DELETE FROM download WHERE day < current_date - 90 AND day <> date_trunc('month', day) RETURNING *
+    )
+    INSERT INTO download AS known (project_id, wheel_id, day, number, repeated, bots)
+    SELECT project_id, wheel_id, date_trunc('month', day)::date AS month, sum(number), sum(repeated), sum(bots)
+    FROM past GROUP BY project_id, wheel_id, month
+    ON CONFLICT (project_id, wheel_id, day) DO UPDATE
+    SET number = known.number + excluded.number, repeated = known.repeated + excluded.repeated, bots = known.bots + excluded.bots;
 $$;
 CREATE FUNCTION public.fold_statistics() RETURNS void
     LANGUAGE sql
@@ -1871,6 +1933,28 @@ CREATE TABLE public.dispatch_pause (
     since timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT one_pause_at_most CHECK (one)
 );
+CREATE TABLE public.download (
+    project_id integer NOT NULL,
+    wheel_id bigint NOT NULL,
+    day date NOT NULL,
+    number integer DEFAULT 0 NOT NULL,
+    repeated integer DEFAULT 0 NOT NULL,
+    bots integer DEFAULT 0 NOT NULL
+);
+CREATE TABLE public.download_key (
+    day date NOT NULL,
+    secret bytea NOT NULL,
+    made_at timestamp with time zone DEFAULT now() NOT NULL
+);
+CREATE TABLE public.download_log (
+    first_line text NOT NULL,
+    read_to bigint NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL
+);
+CREATE TABLE public.download_seen (
+    day date NOT NULL,
+    digest bytea NOT NULL
+);
 CREATE TABLE public.incident (
     incident_id bigint NOT NULL,
     builder_id integer NOT NULL,
@@ -2130,6 +2214,14 @@ ALTER TABLE ONLY public.builder_target
     ADD CONSTRAINT builder_target_pkey PRIMARY KEY (builder_id, target_id);
 ALTER TABLE ONLY public.dispatch_pause
     ADD CONSTRAINT dispatch_pause_pkey PRIMARY KEY (one);
+ALTER TABLE ONLY public.download_key
+    ADD CONSTRAINT download_key_pkey PRIMARY KEY (day);
+ALTER TABLE ONLY public.download_log
+    ADD CONSTRAINT download_log_pkey PRIMARY KEY (first_line);
+ALTER TABLE ONLY public.download
+    ADD CONSTRAINT download_pkey PRIMARY KEY (project_id, wheel_id, day);
+ALTER TABLE ONLY public.download_seen
+    ADD CONSTRAINT download_seen_pkey PRIMARY KEY (day, digest);
 ALTER TABLE ONLY public.hosted_pi
     ADD CONSTRAINT hosted_pi_pkey PRIMARY KEY (name);
 ALTER TABLE ONLY public.incident
@@ -2191,6 +2283,7 @@ CREATE INDEX attempt_log_awaiting ON public.attempt USING btree (builder_id) WHE
 CREATE INDEX attempt_missing ON public.attempt USING btree (missing text_pattern_ops) WHERE (missing IS NOT NULL);
 CREATE INDEX attempt_project ON public.attempt USING btree (project_id, attempt_id);
 CREATE INDEX attempt_recorded ON public.attempt USING btree (recorded_at);
+CREATE INDEX download_by_day ON public.download USING btree (day);
 CREATE INDEX incident_builder ON public.incident USING btree (builder_id, at);
 CREATE INDEX incident_last ON public.incident USING btree (last_at);
 CREATE INDEX lease_leased ON public.lease USING btree (leased_at);
@@ -2232,6 +2325,12 @@ ALTER TABLE ONLY public.builder_target
     ADD CONSTRAINT builder_target_builder_id_fkey FOREIGN KEY (builder_id) REFERENCES public.builder(builder_id);
 ALTER TABLE ONLY public.builder_target
     ADD CONSTRAINT builder_target_target_id_fkey FOREIGN KEY (target_id) REFERENCES public.target(target_id);
+ALTER TABLE ONLY public.download
+    ADD CONSTRAINT download_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(project_id);
+ALTER TABLE ONLY public.download_seen
+    ADD CONSTRAINT download_seen_day_fkey FOREIGN KEY (day) REFERENCES public.download_key(day) ON DELETE CASCADE;
+ALTER TABLE ONLY public.download
+    ADD CONSTRAINT download_wheel_id_fkey FOREIGN KEY (wheel_id) REFERENCES public.wheel(wheel_id);
 ALTER TABLE ONLY public.incident
     ADD CONSTRAINT incident_builder_id_fkey FOREIGN KEY (builder_id) REFERENCES public.builder(builder_id);
 ALTER TABLE ONLY public.lease
@@ -2280,6 +2379,8 @@ REVOKE ALL ON FUNCTION public.cost_of_project(its_project integer, its_target sm
 REVOKE ALL ON FUNCTION public.count_attempts() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.count_builds() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.count_catalogue() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.count_downloads(of_log text, read_from bigint, now_read_to bigint, requests jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.count_downloads(of_log text, read_from bigint, now_read_to bigint, requests jsonb) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.count_power_cycle(its_name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.count_queue() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.count_wheels() FROM PUBLIC;
@@ -2299,6 +2400,8 @@ REVOKE ALL ON FUNCTION public.failures_limit(usual real, several real) FROM PUBL
 REVOKE ALL ON FUNCTION public.failures_of(its_builder integer, since timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.faults_limit(usual real, several real) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.fleet_alarm() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.fold_downloads() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.fold_downloads() TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.fold_statistics() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.hears_builders() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval, room boolean, its_session uuid) FROM PUBLIC;
@@ -2434,6 +2537,12 @@ GRANT SELECT ON TABLE public.demand TO piwheels_publisher;
 GRANT SELECT ON TABLE public.dispatch_pause TO piwheels_reader;
 GRANT SELECT ON TABLE public.dispatch_pause TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.dispatch_pause TO piwheels_publisher;
+GRANT SELECT ON TABLE public.download TO piwheels_reader;
+GRANT SELECT ON TABLE public.download TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.download TO piwheels_publisher;
+GRANT SELECT ON TABLE public.download_log TO piwheels_reader;
+GRANT SELECT ON TABLE public.download_log TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.download_log TO piwheels_publisher;
 GRANT SELECT ON TABLE public.incident TO piwheels_reader;
 GRANT SELECT ON TABLE public.incident TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.incident TO piwheels_publisher;

@@ -45,6 +45,14 @@ _DEMAND = """What users asked for and could not get: it is built before everythi
 It orders what is wanted, and makes nothing wanted that fleet.yml does not want; `force` does that. It is forgotten once nobody has
 asked for two months.
 """
+_DOWNLOADS = """
+Downloads of the published wheels, by wheel and day, from the index's access logs: each client once a day, its further downloads and
+those of bots apart. No address is kept.
+"""
+_DOWNLOADS_COUNT = """
+Each line counts once, however logs are rotated and wherever this is killed. Pages that had to be redirected to
+upstream become demand.
+"""
 _DEMAND_ADD = """Let a release go first, or without a version the newest release of a project, also the next ones.
 
 From an access log of the index (nginx's combined format; - is standard input): the projects whose pages it had to redirect to
@@ -103,6 +111,20 @@ def add_commands(commands: "Subparsers") -> None:
     numbers.set_defaults(run="piwheels_builder.queue.statistics_commands:run_statistics")
 
     _add_demand(commands.add_parser("demand", help="what users asked for and could not get", description=_DEMAND))
+    _add_downloads(commands.add_parser("downloads", help="what users got from the index", description=_DOWNLOADS))
+
+
+def _add_downloads(command: argparse.ArgumentParser) -> None:
+    actions = command.add_subparsers(metavar="ACTION", required=True)
+    count = actions.add_parser("count", help="count what is new in its access logs", description=_DOWNLOADS_COUNT)
+    count.add_argument("--log-dir", default="/var/log/piwheels-index", metavar="DIR", help="where they lie (default: %(default)s)")
+    count.set_defaults(run="piwheels_builder.queue.download_commands:run_downloads_count")
+    show = actions.add_parser("show", help="the most downloaded projects, or the wheels of some by day")
+    show.add_argument("project", nargs="*", metavar="PROJECT")
+    show.add_argument("--days", type=int, default=30, metavar="N", help="no older ones (default: %(default)s)")
+    show.add_argument("--most", type=int, default=20, metavar="N", help="no more projects (default: %(default)s)")
+    show.add_argument("--json", action="store_true", help="one object a line")
+    show.set_defaults(run="piwheels_builder.queue.download_commands:run_downloads_show")
 
 
 def _add_demand(command: argparse.ArgumentParser) -> None:
