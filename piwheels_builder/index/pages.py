@@ -79,7 +79,9 @@ def page_html(page: ProjectPage) -> bytes:
 
 
 def page_json(page: ProjectPage) -> bytes:
-    """PEP 691 with the keys of PEPs 700, 714, 740 and 792, status at the top level as the specification's text has it."""
+    """PEP 691 with the keys of PEPs 700, 714 (and 658's for older readers), 740 and 792, status at the top level as the
+    specification's text has it.
+    """
     shown = _known_status(page)
     content: dict[str, Any] = {
         "meta": {"api-version": page.api_version},
@@ -116,6 +118,7 @@ def _json_file(file: PageFile) -> dict[str, Any]:
             "yanked": (file.yanked_reason or True) if file.yanked else False,
             "upload-time": _timestamp(file.upload_time),
             "core-metadata": {"sha256": file.metadata_sha256} if file.metadata_sha256 else False,
+            "data-dist-info-metadata": {"sha256": file.metadata_sha256} if file.metadata_sha256 else None,
             "provenance": file.provenance,
             # The index's own: PEP 691 leaves it keys that begin so.
             "_import": file.import_result,

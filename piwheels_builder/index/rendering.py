@@ -33,7 +33,7 @@ PORTION = 1000
 _queries = aiosql.from_path(Path(__file__).with_name("rendering.sql"), "psycopg2")
 #: By which rules the pages were written, and in which layout of the tree. nginx serves no file whose name begins with a dot.
 _RULES = PurePosixPath(".rules.json")
-_LAYOUT = 2
+_LAYOUT = 3
 _RENDERED = {"json": page_json, "html": page_html}
 Pages = Mapping[PurePosixPath, bytes | None]
 

@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import canonicalize_name
 
 from piwheels_builder.index.layout import PROJECT_NAME, SimpleRoot, packed
-from piwheels_builder.index.negotiation import preferred
+from piwheels_builder.index.negotiation import HTML, JSON, preferred
 from piwheels_builder.site.serving import content_type, place_of
 from piwheels_builder.targets import GLIBC
 
@@ -47,11 +47,12 @@ class Site:
 
 @dataclass(frozen=True)
 class Answer:
-    """``file`` is the body; without one it is empty."""
+    """``file`` is the body, else ``body`` is."""
 
     status: HTTPStatus
     headers: Mapping[str, str] = field(default_factory=dict)
     file: Path | None = None
+    body: bytes = b""
 
 
 def answer(site: Site, path: str, accept: str) -> Answer:
@@ -63,11 +64,11 @@ def answer(site: Site, path: str, accept: str) -> Answer:
             return _file(site.root / path[1:], {"Content-Type": kind, "Cache-Control": kept})
     simple = _SIMPLE.fullmatch(path)
     if simple is None:
-        return Answer(HTTPStatus.NOT_FOUND)
+        return _missing(accept)
     root, spelling = SimpleRoot(simple["os_release"]), simple["project"]
     project = canonicalize_name(spelling or "")
     if not re.fullmatch(PROJECT_NAME, project or "-") and spelling:
-        return Answer(HTTPStatus.NOT_FOUND)
+        return _missing(accept)
     if project != (spelling or "") or not simple["slash"]:
         return _redirect(HTTPStatus.MOVED_PERMANENTLY, "/" + "/".join((*root.directory.parts, *filter(None, [project]))) + "/")
     return _page(site, root, project, accept)
@@ -93,7 +94,7 @@ def _page(site: Site, root: SimpleRoot, project: str, accept: str) -> Answer:
         if found.file is not None:
             return found
     if not project or project in site.private_projects:
-        return found
+        return _missing(accept)
     return _redirect(HTTPStatus.FOUND, f"{site.upstream}/{project}/")
 
 
@@ -101,6 +102,13 @@ def _file(path: Path, headers: Mapping[str, str]) -> Answer:
     if path.is_file():
         return Answer(HTTPStatus.OK, headers, path)
     return Answer(HTTPStatus.NOT_FOUND, {"Vary": "Accept"} if "Vary" in headers else {})
+
+
+def _missing(accept: str) -> Answer:
+    """In the form asked for, else HTML."""
+    form = preferred(accept) or HTML
+    body = b'{"meta":{"api-version":"1.4"},"message":"Not Found"}' if form == JSON else b"<!DOCTYPE html><title>Not Found</title>"
+    return Answer(HTTPStatus.NOT_FOUND, {"Content-Type": form.content_type, "Vary": "Accept"}, body=body)
 
 
 def _redirect(status: HTTPStatus, location: str) -> Answer:
@@ -120,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         answered = answer(self.site, unquote(urlsplit(self.path).path), self.headers.get("Accept", ""))
         if answered.file is None:
-            self._send_empty(answered.status, answered.headers)
+            self._send_bytes(answered)
         else:
             self._send_file(answered.file, answered.headers)
 
@@ -129,6 +137,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send_empty(self, status: HTTPStatus, headers: Mapping[str, str]) -> None:
         self._send_headers(status, {**headers, "Content-Length": "0"})
+
+    def _send_bytes(self, answered: Answer) -> None:
+        self._send_headers(answered.status, {**answered.headers, "Content-Length": str(len(answered.body))})
+        if self.command != "HEAD":
+            self.wfile.write(answered.body)
 
     def _send_file(self, path: Path, headers: Mapping[str, str]) -> None:
         sent = dict(headers)

@@ -1,17 +1,16 @@
 """nginx and the trial server give the same answers: one table of requests for both."""
 
 import gzip
-import http.client
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from urllib.parse import urlsplit
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from piwheels_builder.index.layout import SimpleRoot, wheel_path, wheel_url
 from piwheels_builder.index.pages import PageFile, ProjectPage, listing_html, listing_json, page_html, page_json
 from piwheels_builder.index.tree import open_tree
+from tests.support.http_client import Client
 from tests.support.published import nginx_serving, public_directory, trial_serving
 
 UPSTREAM = "http://upstream.invalid/simple"
@@ -23,38 +22,6 @@ UV = f"{JSON}, {HTML_V1};q=0.2, text/html;q=0.01"
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 WHEEL = "demo-1.0+local.1-py3-none-any.whl"
 BODY = bytes(range(256)) * 40
-
-
-@dataclass(frozen=True)
-class Reply:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def media_type(self) -> str:
-        return self.headers.get("content-type", "").partition(";")[0]
-
-
-@dataclass
-class Client:
-    url: str
-    sent: dict[str, str] = field(default_factory=dict)
-
-    def get(self, path: str, method: str = "GET", **headers: str) -> Reply:
-        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=20)
-        try:
-            connection.putrequest(method, path, skip_accept_encoding=True)
-            for name, value in headers.items():
-                connection.putheader(name.replace("_", "-"), value)
-            connection.endheaders()
-            answer = connection.getresponse()
-            values: dict[str, str] = {}
-            for name, value in answer.getheaders():
-                values[name.lower()] = f"{values[name.lower()]}, {value}" if name.lower() in values else value
-            return Reply(answer.status, values, answer.read())
-        finally:
-            connection.close()
 
 
 @pytest.fixture(scope="module", params=["nginx", "trial"])
@@ -148,6 +115,8 @@ def test_negotiation(client: Client, path: str, accept: str | None, expected: st
         ("/simple/q/", 302, f"{UPSTREAM}/q/"),
         ("/trixie/simple/demo/", 302, f"{UPSTREAM}/demo/"),
         ("/simple/Our.Own/", 301, None),
+        ("/simple/DEMO", 301, "/simple/demo/"),
+        ("/bookworm/simple/X/", 301, "/bookworm/simple/x/"),
         ("/simple/our-own/", 404, None),
         ("/simple/twice-own/", 404, None),
         ("/simple/-demo/", 404, None),
@@ -240,6 +209,18 @@ def test_head_sends_no_body(client: Client) -> None:
         reply = client.get(path, method="HEAD", Accept_Encoding="gzip")
         assert (reply.status, reply.body) == (200, b"")
         assert int(reply.headers["content-length"]) > 0
+
+
+@pytest.mark.parametrize("path", ["/simple/our-own/", "/simple/-demo/", "/elsewhere/"])
+@pytest.mark.parametrize(("accept", "expected"), [(PIP, JSON), (f"{HTML_V1}", HTML_V1), (BROWSER, HTML), ("image/png", HTML)])
+def test_what_is_missing_is_missing_in_the_form_asked_for(client: Client, path: str, accept: str, expected: str) -> None:
+    reply = client.get(path, Accept=accept)
+    if path == "/simple/our-own/" and accept == "image/png":
+        assert reply.status == 406
+        return
+    assert (reply.status, reply.media_type) == (404, expected)
+    assert "accept" in reply.vary
+    assert reply.body.startswith(b"{" if expected == JSON else b"<!DOCTYPE html>")
 
 
 def test_servers_do_not_tell_their_version(client: Client) -> None:

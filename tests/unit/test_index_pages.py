@@ -50,6 +50,7 @@ def test_json_has_every_key_of_its_version() -> None:
         "yanked": 'it "breaks" <everything> & more',
         "upload-time": "2026-01-02T03:04:05.678901Z",
         "core-metadata": {"sha256": "b" * 64},
+        "data-dist-info-metadata": {"sha256": "b" * 64},
         "provenance": "http://upstream.invalid/p?a=1&b=2",
     }
     assert bare == {"filename": BARE.filename, "url": BARE.url, "hashes": {}, "size": 5, "yanked": False, "core-metadata": False}
