@@ -13,7 +13,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public TO piwheels_reader;
 -- dispatcher: keeps the catalogue, decides what is wanted, hands out leases. Cannot end a build or touch a wheel.
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO piwheels_dispatcher;
 GRANT INSERT, UPDATE ON project, release TO piwheels_dispatcher;
-GRANT INSERT, UPDATE, DELETE ON upstream_file, operator_instruction, opt_out TO piwheels_dispatcher;
+GRANT INSERT, UPDATE, DELETE ON upstream_file, operator_instruction, opt_out, page_instruction TO piwheels_dispatcher;
 GRANT INSERT, UPDATE, DELETE ON upstream_state, unfollowed_project TO piwheels_dispatcher;
 GRANT UPDATE (swept_to) ON target TO piwheels_dispatcher;
 GRANT EXECUTE ON FUNCTION want_build, want_builds, end_delays, note_demand, drop_demand, skip_build, requeue_build, lease_batch,

@@ -69,6 +69,11 @@ CREATE TYPE public.outcome AS ENUM (
     'sdist_unavailable',
     'builder_fault'
 );
+CREATE TYPE public.page_word AS ENUM (
+    'withdraw',
+    'yank',
+    'quarantine'
+);
 CREATE FUNCTION public.admit_login(its_login text) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'public', 'pg_temp'
@@ -820,6 +825,8 @@ CREATE FUNCTION public.make_pages_due(names text[]) RETURNS void
     WHERE wheel.published_at IS NOT NULL
     UNION
     SELECT project_id FROM project WHERE name = ANY (names)
+    UNION
+    SELECT project_id FROM page_instruction JOIN project ON project.name = page_instruction.project
     ORDER BY project_id
     ON CONFLICT DO NOTHING
 $$;
@@ -2049,6 +2056,15 @@ CREATE TABLE public.page_due (
     changes bigint DEFAULT 1 NOT NULL,
     comes_or_goes boolean DEFAULT false NOT NULL
 );
+CREATE TABLE public.page_instruction (
+    project text NOT NULL,
+    version text DEFAULT ''::text NOT NULL,
+    word public.page_word NOT NULL,
+    reason text NOT NULL,
+    given_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT quarantine_is_of_projects CHECK (((word <> 'quarantine'::public.page_word) OR (version = ''::text)))
+);
+COMMENT ON COLUMN public.page_instruction.version IS 'canonical version; the empty string means every release of the project';
 ALTER TABLE public.project ALTER COLUMN project_id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.project_project_id_seq
     START WITH 1
@@ -2240,6 +2256,8 @@ ALTER TABLE ONLY public.operator_instruction
     ADD CONSTRAINT one_instruction_each PRIMARY KEY (project, version);
 ALTER TABLE ONLY public.statistic
     ADD CONSTRAINT one_statistic_each PRIMARY KEY (what, target_id);
+ALTER TABLE ONLY public.page_instruction
+    ADD CONSTRAINT one_word_each PRIMARY KEY (project, version, word);
 ALTER TABLE ONLY public.opt_out
     ADD CONSTRAINT opt_out_pkey PRIMARY KEY (project);
 ALTER TABLE ONLY public.os_release
@@ -2579,6 +2597,9 @@ GRANT SELECT ON TABLE public.outcome_meaning TO piwheels_publisher;
 GRANT SELECT ON TABLE public.page_due TO piwheels_reader;
 GRANT SELECT ON TABLE public.page_due TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.page_due TO piwheels_publisher;
+GRANT SELECT ON TABLE public.page_instruction TO piwheels_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.page_instruction TO piwheels_dispatcher;
+GRANT SELECT ON TABLE public.page_instruction TO piwheels_publisher;
 GRANT SELECT ON TABLE public.release TO piwheels_reader;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.release TO piwheels_dispatcher;
 GRANT SELECT ON TABLE public.release TO piwheels_publisher;

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from piwheels_builder.index.word_command_line import add_words
+
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -20,6 +22,11 @@ Example:  piwheels-builder move-wheels --check --published /var/lib/piwheels-bui
 
 def add_commands(commands: "Subparsers") -> None:
     """Register this room's commands."""
+    add_words(commands)
+    _add_move(commands)
+
+
+def _add_move(commands: "Subparsers") -> None:
     move = commands.add_parser(
         "move-wheels",
         help="move old wheels to a cold disk",

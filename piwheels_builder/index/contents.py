@@ -16,6 +16,7 @@ from piwheels_builder.catalogue.serving import serving_wheel
 from piwheels_builder.db.connect import Connection
 from piwheels_builder.index.layout import SimpleRoot, wheel_url
 from piwheels_builder.index.pages import QUARANTINED, PageFile, ProjectPage
+from piwheels_builder.index.words import NO_WORDS, Word, Words
 from piwheels_builder.targets import GLIBC, Target
 
 queries = aiosql.from_path(Path(__file__).with_name("contents.sql"), "psycopg2")
@@ -94,6 +95,7 @@ class ProjectContents:
     changes: int | None
     upstream: tuple[UpstreamFile, ...]
     own: tuple[OwnWheel, ...]
+    words: Words = NO_WORDS
 
     @cached_property
     def by_release(self) -> Mapping[int | None, Sequence[UpstreamFile]]:
@@ -112,8 +114,11 @@ def read_contents(connection: Connection, project_ids: Sequence[int]) -> list[Pr
     projects: list[tuple[int, str, str, str | None, int | None]] = list(queries.projects_on_pages(connection, project_ids=ids))
     upstream = _by_project(queries.upstream_files_on_pages(connection, project_ids=ids), _upstream_file)
     own = _by_project(queries.own_wheels_on_pages(connection, project_ids=ids), _own_wheel)
+    words = _by_project(queries.words_on_pages(connection, project_ids=ids), Word)
     connection.rollback()
-    return [ProjectContents(*said, tuple(upstream[said[0]]), tuple(own[said[0]])) for said in projects]
+    return [
+        ProjectContents(*said, tuple(upstream[said[0]]), tuple(own[said[0]]), Words(tuple(words[said[0]]))) for said in projects
+    ]
 
 
 def _by_project(rows: Iterable[tuple[Any, ...]], made: Callable[..., Item]) -> Mapping[int, list[Item]]:
@@ -154,22 +159,39 @@ def project_pages(
     return pages
 
 
-def _page(contents: ProjectContents, own: Sequence[OwnWheel], rules: PageRules) -> ProjectPage | None:
-    private = contents.name in rules.private_projects
-    quarantined = contents.status == QUARANTINED
+def _page(contents: ProjectContents, here: Sequence[OwnWheel], rules: PageRules) -> ProjectPage | None:
+    private, words = contents.name in rules.private_projects, contents.words
+    withdrawn = {
+        wheel.filename: why for wheel in here if (why := words.withdrawal(wheel.release_id, wheel.published_at)) is not None
+    }
+    own = [wheel for wheel in here if wheel.filename not in withdrawn]
+    status, status_reason = _status(contents)
+    quarantined = status == QUARANTINED
     # The page of a quarantined project stays, empty, even where upstream forgets to empty its own.
-    if not own and not private and not (quarantined and contents.own):
+    if not own and not private and not words and not (quarantined and contents.own):
         return None
     upstream = () if private else contents.upstream
-    files = [*(file.file for file in upstream), *(_page_file(wheel, contents, rules) for wheel in own)]
+    files = [*(_upstreams_page_file(file, words) for file in upstream), *(_page_file(wheel, contents, rules) for wheel in own)]
     spellings = {*(file.spelling for file in upstream), *(wheel.spelling for wheel in own)} - {None}
     return ProjectPage(
         name=contents.name,
         files=() if quarantined else tuple(sorted(files, key=lambda file: file.filename)),
         versions=() if quarantined else tuple(sorted((str(spelling) for spelling in spellings), key=read_version)),
-        status=contents.status,
-        status_reason=contents.status_reason,
+        status=status,
+        status_reason=status_reason,
+        withdrawn=tuple(sorted(withdrawn.items())),
     )
+
+
+def _status(contents: ProjectContents) -> tuple[str, str | None]:
+    """Upstream's, unless the operator says more."""
+    why = contents.words.quarantine()
+    return (contents.status, contents.status_reason) if why is None else (QUARANTINED, why)
+
+
+def _upstreams_page_file(file: UpstreamFile, words: Words) -> PageFile:
+    why = words.yank(file.release_id)
+    return file.file if why is None else replace(file.file, yanked=True, yanked_reason=why)
 
 
 def serves(target: Target, tags: Iterable[Tag], glibc_floor: str | None, built_on: str) -> bool:
@@ -221,7 +243,9 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def _page_file(wheel: OwnWheel, contents: ProjectContents, rules: PageRules) -> PageFile:
-    yank = None if contents.name in rules.private_projects else _yank_of_release(contents, wheel.release_id)
+    yank = contents.words.yank(wheel.release_id)
+    if yank is None and contents.name not in rules.private_projects:
+        yank = _yank_of_release(contents, wheel.release_id)
     return PageFile(
         filename=wheel.filename,
         url=wheel_url(contents.name, wheel.filename),

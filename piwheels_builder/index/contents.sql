@@ -30,6 +30,15 @@ JOIN target USING (target_id)
 JOIN wheel USING (build_id)
 WHERE release.project_id = ANY (:project_ids) AND wheel.published_at IS NOT NULL AND wheel.withdrawn_at IS NULL;
 
+-- name: words_on_pages(project_ids)
+-- What the operator said of these projects and of releases they have; what is said of one release first.
+SELECT project.project_id, word::text, release_id, reason, given_at
+FROM project
+JOIN page_instruction ON page_instruction.project = project.name
+LEFT JOIN release ON release.project_id = project.project_id AND release.version = page_instruction.version
+WHERE project.project_id = ANY (:project_ids) AND (page_instruction.version = '' OR release_id IS NOT NULL)
+ORDER BY project.project_id, page_instruction.version DESC;
+
 -- name: targets()
 -- Every target of the fleet.
 SELECT target_id, python, architecture, os_release, wanted FROM target ORDER BY target_id;

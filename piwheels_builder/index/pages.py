@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,13 +45,17 @@ class PageFile:
 
 @dataclass(frozen=True)
 class ProjectPage:
-    """All that one page says. ``files`` stand in the order of the page, ``versions`` in that of PEP 440."""
+    """All that one page says. ``files`` stand in the order of the page, ``versions`` in that of PEP 440.
+
+    ``withdrawn`` are wheels that stand there no more, each with the reason.
+    """
 
     name: str
     files: tuple[PageFile, ...]
     versions: tuple[str, ...]
     status: str | None = None
     status_reason: str | None = None
+    withdrawn: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if self.status == QUARANTINED and self.files:
@@ -91,6 +95,9 @@ def page_json(page: ProjectPage) -> bytes:
     }
     if shown.status:
         content["project-status"] = _without_none({"status": shown.status, "reason": shown.status_reason})
+    if shown.withdrawn:
+        # Names with an underscore in front are the index's own (PEP 691).
+        content["_withdrawn"] = [{"filename": filename, "reason": reason} for filename, reason in shown.withdrawn]
     return _compact(content)
 
 
@@ -136,7 +143,7 @@ def _timestamp(moment: datetime | None) -> str | None:
 def _known_status(page: ProjectPage) -> ProjectPage:
     if page.status is None or page.status in _STATUSES:
         return page
-    return ProjectPage(page.name, page.files, page.versions)
+    return replace(page, status=None, status_reason=None)
 
 
 def _without_none(content: dict[str, Any]) -> dict[str, Any]:

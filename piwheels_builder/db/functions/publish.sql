@@ -122,7 +122,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     ON CONFLICT (project_id) DO UPDATE SET changes = page_due.changes + 1
 $$;
 
--- Every page that we have or may have is due: those of projects with published wheels, and of those named. Reads all wheels.
+-- Every page that we have or may have is due: those of projects with published wheels, of those that the operator said
+-- something of, and of those named. Reads all wheels.
 CREATE OR REPLACE FUNCTION make_pages_due(names text[]) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     INSERT INTO page_due (project_id)
@@ -131,6 +132,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     WHERE wheel.published_at IS NOT NULL
     UNION
     SELECT project_id FROM project WHERE name = ANY (names)
+    UNION
+    SELECT project_id FROM page_instruction JOIN project ON project.name = page_instruction.project
     ORDER BY project_id
     ON CONFLICT DO NOTHING
 $$;
