@@ -20,6 +20,16 @@ from piwheels_builder.queue import command_line as queue_commands
 from piwheels_builder.site import command_line as site_commands
 from piwheels_builder.wheelhouse import command_line as wheelhouse_commands
 
+#: In the order in which a release travels, what looks at all of it last.
+_ROOMS = (
+    builder_commands,
+    catalogue_commands,
+    queue_commands,
+    index_commands,
+    site_commands,
+    wheelhouse_commands,
+    database_commands,
+)
 _INTERRUPTED = 130
 
 
@@ -48,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="Try one release, without any fleet:  piwheels-builder build docopt==0.6.2 --wheel-dir .",
     )
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for room in (builder_commands, catalogue_commands, queue_commands, index_commands, site_commands, wheelhouse_commands, database_commands):
+    for room in _ROOMS:
         room.add_commands(commands)
     return top
 
