@@ -661,31 +661,41 @@ BEGIN
         RETURN 0;
     END IF;
     WITH news AS MATERIALIZED (
-        SELECT attempt_id, project_id, seconds, estimate_seconds, blame
+        SELECT attempt_id, project_id, seconds, estimate_seconds, blame,
+               (SELECT count(*) FROM memory_limit WHERE peak_memory > 0.8 * bytes) > memory_class OR blame = 'memory' AS outgrown
         FROM attempt JOIN outcome_meaning USING (outcome)
         WHERE attempt_id > until ORDER BY attempt_id LIMIT most
     ), surprising AS (
         SELECT DISTINCT project_id FROM news
         WHERE blame IN ('none', 'release') AND (seconds < estimate_seconds / 2 OR seconds > estimate_seconds * 2)
+           OR outgrown AND blame <> 'infrastructure'
     ), taught AS (
-        SELECT project_id, greatest(median, 0.1)::real AS seconds
+        SELECT project_id, greatest(median, 0.1)::real AS seconds, needed
         FROM surprising
         CROSS JOIN LATERAL (
-            SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY last.seconds) AS median
+            SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY last.seconds) AS median,
+                   max(greatest((SELECT count(*) FROM memory_limit WHERE last.peak_memory > 0.8 * bytes),
+                                CASE blame WHEN 'memory' THEN last.memory_class + 1 ELSE 0 END)) AS needed
             FROM (
-                SELECT attempt.seconds FROM attempt JOIN outcome_meaning USING (outcome)
+                SELECT attempt.seconds, peak_memory, memory_class, blame FROM attempt JOIN outcome_meaning USING (outcome)
                 WHERE attempt.project_id = surprising.project_id AND blame <> 'infrastructure'
                 ORDER BY attempt_id DESC LIMIT 5
             ) AS last
         ) AS past
     ), expected AS (
-        SELECT queue.build_id, taught.seconds
+        SELECT queue.build_id, taught.seconds, greatest(queue.memory_class, larger) AS memory_class
         FROM taught JOIN release USING (project_id) JOIN build USING (release_id) JOIN queue USING (build_id)
+        -- Most need the smallest class: then the fleet's builders are not looked at.
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN needed > queue.memory_class THEN least(needed, coalesce(largest_class(queue.target_id), 2))
+                        ELSE 0 END AS larger) AS class
         WHERE queue.lease_id IS NULL
-          AND (taught.seconds < queue.estimate_seconds / 1.5 OR taught.seconds > queue.estimate_seconds * 1.5)
+          AND (taught.seconds < queue.estimate_seconds / 1.5 OR taught.seconds > queue.estimate_seconds * 1.5
+               OR larger > queue.memory_class)
         FOR UPDATE OF queue SKIP LOCKED
     ), changes AS (
-        UPDATE queue SET estimate_seconds = expected.seconds FROM expected WHERE expected.build_id = queue.build_id
+        UPDATE queue SET estimate_seconds = expected.seconds, memory_class = expected.memory_class
+        FROM expected WHERE expected.build_id = queue.build_id
         RETURNING queue.build_id
     ), seen AS (
         UPDATE learned SET attempt_id = (SELECT max(attempt_id) FROM news) WHERE EXISTS (SELECT FROM news)

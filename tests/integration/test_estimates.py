@@ -50,6 +50,33 @@ def test_what_surprised_is_expected_of_the_projects_other_builds(fleet: Fleet, t
     assert (fleet.queued(older) or {})["estimate_seconds"] == 7
 
 
+@pytest.mark.parametrize(
+    ("outcome", "peak", "its_class", "needed"),
+    [
+        ("out_of_memory", None, 0, 1),
+        ("built", 600 * 2**20, 0, 1),
+        # Nobody in this fleet has more.
+        ("out_of_memory", None, 1, 1),
+        ("built", 100 * 2**20, 0, 0),
+        ("killed", 600 * 2**20, 0, 0),
+    ],
+)
+def test_the_memory_that_one_needed_is_given_to_the_projects_other_builds(
+    fleet: Fleet, outcome: str, peak: int | None, its_class: int, needed: int
+) -> None:
+    fleet.ask("UPDATE builder SET memory_class = 1")
+    newest = fleet.want("demo", priority=1, seconds=60)
+    leased = fleet.lease_all("pi1")
+    fleet.record("pi1", leased[0]["lease_id"], newest)
+    fleet.ask("UPDATE attempt SET outcome = %s, peak_memory = %s, memory_class = %s, seconds = 60", outcome, peak, its_class)
+    add_release(fleet, "demo", "0.9")
+    older = fleet.want("demo 0.9", priority=2, seconds=60)
+    # Queued before anything was learned.
+    fleet.ask("UPDATE queue SET memory_class = 0, estimate_seconds = 60 WHERE build_id = %s", older)
+    learn(fleet)
+    assert (fleet.queued(older) or {})["memory_class"] == needed
+
+
 def test_an_attempt_remembers_what_was_expected_of_it(fleet: Fleet) -> None:
     build_id = fleet.want("demo", seconds=50)
     leased = fleet.lease_all("pi1")
