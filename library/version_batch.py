@@ -188,7 +188,6 @@ def act(connection: Connection, params: dict[str, Any]) -> dict[str, Any]:
         result.update(changed=released > 0, released=released)
     elif params["state"] == "held":
         result["held"] = [json.loads(batch.to_json()) for batch in leasing.held_batches(connection, params["builders"])]
-    everybody = leasing.builder_loads(connection)
     loads = leasing.builder_loads(connection, params["builders"])
     result["paused"] = {load.name: load.standing_reason for load in loads if load.standing in breaker.NOT_SERVED}
     result["hungry"] = [load.name for load in hungry(loads, params["spool_seconds"])]
@@ -199,17 +198,22 @@ def act(connection: Connection, params: dict[str, Any]) -> dict[str, Any]:
         result["tally"] = leasing.tally(connection, [load.name for load in loads], params["since"])
     totals = leasing.queue_totals(connection)
     result["totals"] = asdict(totals)
-    result["stopped"] = breaker.why_stopped(breaker.fleet_pause(connection), everybody) if totals.to_hand_out else None
+    result["stopped"] = _why_stopped(connection) if totals.to_hand_out else None
     return result
+
+
+def _why_stopped(connection: Connection) -> str | None:
+    return breaker.why_stopped(breaker.fleet_pause(connection), breaker.members(connection))
 
 
 def lease(connection: Connection, params: dict[str, Any]) -> dict[str, Any]:
     term = timedelta(seconds=params["lease_seconds"])
     reclaimed, woken = leasing.tend(connection, term)
     trips = breaker.trip_breaker(connection)
+    loads = leasing.builder_loads(connection, params["builders"])
     # Of the whole fleet: a batch for one builder is its share of what is left.
-    loads = leasing.builder_loads(connection)
-    batches = leasing.lease_batches(connection, loads, params["spool_seconds"], term, only=params["builders"])
+    slots = leasing.served_slots(connection)
+    batches = leasing.lease_batches(connection, loads, params["spool_seconds"], term, slots=slots)
     return {
         "changed": bool(batches or reclaimed or woken or trips),
         "warnings": [f"{trip}; `piwheels-builder failures` shows what fails" for trip in trips],

@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -11,18 +12,21 @@ from uuid import UUID
 
 import aiosql
 
+from bench.queue_filled import queries as queue_queries
 from bench.simulator.fleet import SimulatedBuilder
 from bench.simulator.work import Release
 from piwheels_builder.db.connect import Connection, connected
 from piwheels_builder.db.embedded import EmbeddedDatabase
 from piwheels_builder.queue.batch import Batch
-from piwheels_builder.queue.leasing import builder_loads, lease_batches, tend
+from piwheels_builder.queue.leasing import builder_loads, lease_batches, served_slots, tend
 from piwheels_builder.queue.members import register_builder
 from piwheels_builder.targets import Target
 
 _queries = aiosql.from_path(Path(__file__).with_suffix(".sql"), "psycopg2")
 TARGET = Target("cp311", "armv7l", "bookworm")
 TERM = timedelta(hours=4)
+#: Seconds to wait for what no time alone will bring.
+HORIZON = 3600.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,21 @@ def fill(database: EmbeddedDatabase, releases: Sequence[Release], builders: Sequ
         _queries.install_virtual_time(connection)
 
 
+def measure_no_disk(server: EmbeddedDatabase) -> None:
+    """A server of which nothing is to outlive it."""
+    with connected(server.superuser_conninfo(), autocommit=True) as connection:
+        _queries.measure_no_disk(connection)
+        _queries.reload_settings(connection)
+
+
+def naive_question(database: EmbeddedDatabase) -> float:
+    """Seconds that the query of fleets before takes here to find one build."""
+    with connected(database.conninfo("piwheels_reader")) as connection:
+        began = time.perf_counter()
+        list(queue_queries.what_next_as_fleets_before(connection, builds=1))
+        return time.perf_counter() - began
+
+
 def _sdist(release: Release) -> tuple[object, ...]:
     name = f"{release.project}-{release.version}.tar.gz"
     return (release.project_id, name, release.release_id, "sdist", f"http://upstream.invalid/{name}", release.sdist_bytes)
@@ -79,8 +98,8 @@ class VirtualDatabase:
         """What the module version_batch does: one round for these builders, or for all."""
         self._set_time(self._dispatcher, now)
         tend(self._dispatcher, TERM)
-        loads = builder_loads(self._dispatcher)
-        batches = lease_batches(self._dispatcher, loads, spool_seconds, TERM, only=names)
+        loads = builder_loads(self._dispatcher, names)
+        batches = lease_batches(self._dispatcher, loads, spool_seconds, TERM, slots=served_slots(self._dispatcher))
         self._dispatcher.commit()
         return batches
 
@@ -107,6 +126,20 @@ class VirtualDatabase:
         _queries.heartbeat(self._builders, leases=builder.leases())
         _queries.be_oneself(self._builders)
         self._builders.commit()
+
+    def leasable_classes(self, now: float) -> frozenset[int]:
+        """The memory classes of which something could be leased now."""
+        self._set_time(self._builders, now)
+        found = frozenset(row[0] for row in _queries.leasable_classes(self._builders))
+        self._builders.commit()
+        return found
+
+    def next_change(self, now: float) -> float:
+        """When time alone makes something leasable that is not: the end of a pause or of a lease."""
+        self._set_time(self._builders, now)
+        (seconds,) = _queries.next_change(self._builders)
+        self._builders.commit()
+        return now + (HORIZON if seconds is None else float(seconds))
 
     def unfinished(self) -> tuple[int, int]:
         """What is left in the queue, and how much of it is parked."""

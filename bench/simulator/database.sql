@@ -79,3 +79,22 @@ SELECT heartbeat(:leases::uuid[], '{}', '4 hours');
 -- name: unfinished()^
 -- What is left in the queue, and how much of that is parked.
 SELECT count(*), count(*) FILTER (WHERE held IS NOT NULL) FROM queue;
+
+-- name: leasable_classes()
+-- The memory classes of which something could be leased now: each looked up at the head of the queue's index.
+SELECT class FROM generate_series(0, 2) AS class
+WHERE EXISTS (SELECT FROM queue WHERE target_id = 1 AND memory_class = class AND lease_id IS NULL AND waits_for IS NULL
+                                  AND held IS NULL AND not_before = '-infinity');
+
+-- name: next_change()^
+-- In how many seconds time alone makes something leasable, by the end of a pause or of a lease.
+SELECT extract(epoch FROM least((SELECT min(not_before) FROM queue WHERE not_before > '-infinity'),
+                                (SELECT min(expires_at) FROM queue WHERE lease_id IS NOT NULL)) - now())::float;
+
+-- name: measure_no_disk()#
+-- What a simulation writes need not survive.
+ALTER SYSTEM SET fsync = off;
+
+-- name: reload_settings()$
+-- Let them apply.
+SELECT pg_reload_conf();

@@ -40,7 +40,7 @@ class Running:
 
 @dataclass
 class SimulatedBuilder:
-    """One Pi. ``speed`` 1 takes a build's seconds as they are. ``busy`` are slot seconds so far, of what has ended.
+    """One Pi. ``speed`` 1 takes a build's seconds as they are.
 
     ``incarnation`` changes with each death, so that ends of what died are known as such.
     """
@@ -54,9 +54,6 @@ class SimulatedBuilder:
     interrupted: list[Running] = field(default_factory=list)
     alive: bool = True
     incarnation: int = 0
-    busy: float = 0.0
-    down_since: float = 0.0
-    down: float = 0.0
     #: What the database believes to be left in its spool and slots.
     held: dict[int, float] = field(default_factory=dict)
 
@@ -79,22 +76,9 @@ class SimulatedBuilder:
         self.running[slot] = Running(self.spool.popleft(), now, now + seconds)
         return self.running[slot]
 
-    def die(self, now: float) -> None:
+    def die(self) -> None:
         """Power is gone. What ran is to be reported as killed when it is back."""
         self.interrupted += self.running.values()
-        self.busy += sum(now - run.began for run in self.running.values())
         self.running = {}
-        self.alive, self.down_since = False, now
+        self.alive = False
         self.incarnation += 1
-
-    def come_back(self, now: float) -> None:
-        self.alive, self.down = True, self.down + now - self.down_since
-
-    def busy_until(self, now: float) -> float:
-        """Slot seconds spent on builds so far."""
-        return self.busy + sum(now - run.began for run in self.running.values())
-
-    def up_until(self, now: float) -> float:
-        """Slot seconds that there were to spend."""
-        down = self.down + (0 if self.alive else now - self.down_since)
-        return self.slots * (now - down)

@@ -14,6 +14,7 @@ from itertools import count
 
 from bench.simulator.database import Result, VirtualDatabase
 from bench.simulator.fleet import Faults, Running, SimulatedBuilder
+from bench.simulator.idleness import Idleness
 from bench.simulator.work import Release
 from piwheels_builder.builder.limits import MEMORY_OF_CLASS
 from piwheels_builder.queue.batch import Batch
@@ -31,7 +32,8 @@ PAUSE, ROUND, DELIVERY = 120.0, 10.0, 0.44
 UNTIL_OUT_OF_MEMORY = 0.6
 #: Builders speak every minute; every nine minutes say as much to the queue, whose leases last four hours.
 HEARTBEAT = 540.0
-SPOOL_SECONDS = 7200.0
+#: Between two looks at what slots do.
+WATCH = 2.0
 
 
 @dataclass
@@ -46,15 +48,6 @@ class Traffic:
     record_seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class Mark:
-    """A moment, with the slot seconds spent on builds until then, and those there were to spend."""
-
-    at: float
-    busy: float
-    up: float
-
-
 class Simulation:
     """One run. ``run`` returns the makespan in virtual seconds."""
 
@@ -65,8 +58,11 @@ class Simulation:
         builders: Sequence[SimulatedBuilder],
         faults: Faults,
         seed: int,
+        *,
+        spool_seconds: float,
     ) -> None:
         self._database = database
+        self._spool_seconds = spool_seconds
         self._truth = {release.release_id: release for release in releases}
         self._builders = {builder.name: builder for builder in builders}
         self._faults = faults
@@ -78,8 +74,10 @@ class Simulation:
         self._left = len(releases)
         self._largest = max(memory_class(builder.memory_mb) for builder in builders)
         self._ended_at = 0.0
+        #: Until when a builder's question is known to be answered with nothing, unless a build is to be tried again.
+        self._nothing_until: dict[str, float] = {}
         self.traffic = Traffic()
-        self.last_handed_out = Mark(0, 0, 0)
+        self.idleness = Idleness()
         self.deaths = 0
         self.wasted = 0.0
 
@@ -93,12 +91,8 @@ class Simulation:
             event(now)
         return self._ended_at
 
-    def mark(self, now: float) -> Mark:
-        """Slot seconds until now."""
-        builders = self._builders.values()
-        return Mark(now, sum(each.busy_until(now) for each in builders), sum(each.up_until(now) for each in builders))
-
     def _start(self) -> None:
+        self._at(WATCH, self._watch)
         for place, builder in enumerate(self._builders.values()):
             self._at(HEARTBEAT * (place + 1) / len(self._builders), self._heartbeat(builder))
             self._at(self._dice.expovariate(1 / self._faults.death_every), self._death(builder))
@@ -114,6 +108,14 @@ class Simulation:
     def _at(self, when: float, event: Callable[[float], None]) -> None:
         heapq.heappush(self._events, (when, next(self._order), event))
 
+    def _watch(self, now: float) -> None:
+        builders = self._builders.values()
+        full = all(len(builder.running) == builder.slots for builder in builders if builder.alive)
+        begun = self._left == sum(len(builder.running) for builder in builders)
+        leasable = frozenset() if full or begun else self._database.leasable_classes(now)
+        self.idleness.see(now, builders, self._left, leasable)
+        self._at(now + WATCH, self._watch)
+
     # Dispatch.
 
     def _question(self, builder: SimulatedBuilder, *, again: bool) -> Callable[[float], None]:
@@ -124,11 +126,16 @@ class Simulation:
                 self._at(now + max(ASK, ASK_EACH * (len(self._builders) - 1)), ask)
             if builder.alive:
                 self.traffic.questions += 1
-                # A question whose answer is known to be nothing costs real time and changes nothing.
-                if self._may_be_hungry(builder):
+                # One whose answer is known to be nothing costs real time and changes nothing.
+                if self._may_be_hungry(builder) and (self._unfinished or now >= self._nothing_until.get(builder.name, 0)):
                     self._lease(now, [builder.name])
+                    self._note_nothing(now, builder)
 
         return ask
+
+    def _note_nothing(self, now: float, builder: SimulatedBuilder) -> None:
+        if not any(its_class <= memory_class(builder.memory_mb) for its_class in self._database.leasable_classes(now)):
+            self._nothing_until[builder.name] = self._database.next_change(now)
 
     def _round(self, now: float) -> None:
         self.traffic.questions += 1
@@ -136,15 +143,14 @@ class Simulation:
         self._at(now + PAUSE + ROUND + DELIVERY * delivered, self._round)
 
     def _may_be_hungry(self, builder: SimulatedBuilder) -> bool:
-        return len(builder.held) < builder.slots or sum(builder.held.values()) < LOW_WATER * SPOOL_SECONDS * builder.slots
+        return len(builder.held) < builder.slots or sum(builder.held.values()) < LOW_WATER * self._spool_seconds * builder.slots
 
     def _lease(self, now: float, names: Sequence[str] | None) -> int:
         self._record(now)
         began = time.perf_counter()
-        batches = self._database.lease(now, names, SPOOL_SECONDS)
+        batches = self._database.lease(now, names, self._spool_seconds)
         if batches:
             self.traffic.leases.append(time.perf_counter() - began)
-            self.last_handed_out = self.mark(now)
         for place, batch in enumerate(batches):
             self._deliver(now + DELIVERY * (place + 1), batch)
         self.traffic.batches += len(batches)
@@ -198,7 +204,6 @@ class Simulation:
 
     def _finish(self, builder: SimulatedBuilder, run: Running, outcome: str, now: float) -> None:
         seconds = now - run.began
-        builder.busy += seconds
         leased, peak = run.spooled.leased, self._truth[run.spooled.leased.build_id].truth.peak_bytes
         result = Result(run.spooled.lease_id, leased.build_id, outcome, run.began, seconds, peak)
         builder.held.pop(leased.build_id, None)
@@ -217,6 +222,8 @@ class Simulation:
         if self._ended:
             # The end of a build whose lease was lost counts for nothing: it is built again.
             self._left += len(self._ended) - len(self._database.end(now, self._ended))
+        if self._unfinished:
+            self._nothing_until.clear()
         for name, results in self._unfinished.items():
             answers = set(self._database.record(now, name, results).values())
             if answers - {"recorded", "lease lost"}:
@@ -241,12 +248,12 @@ class Simulation:
                 return
             self.deaths += 1
             self.wasted += sum(now - run.began for run in builder.running.values())
-            builder.die(now)
+            builder.die()
             if self._dice.random() >= self._faults.for_good or len(self._builders) == 1:
                 self._at(now + self._faults.down, come_back)
 
         def come_back(now: float) -> None:
-            builder.come_back(now)
+            builder.alive = True
             for run in builder.interrupted:
                 leased = run.spooled.leased
                 builder.held.pop(leased.build_id, None)

@@ -10,11 +10,19 @@ from pathlib import Path
 import aiosql
 
 from piwheels_builder.db.connect import Connection
-from piwheels_builder.queue.plan import BuilderLoad
 
 _queries = aiosql.from_path(Path(__file__).with_name("leasing.sql"), "psycopg2")
 #: Standings that a person ends.
 NOT_SERVED = ("paused", "quarantined")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A builder of the fleet, and whether it may be given work."""
+
+    name: str
+    standing: str
+    standing_reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,12 +59,17 @@ def fleet_pause(connection: Connection) -> FleetPause | None:
     return rows[0] if rows else None
 
 
-def why_stopped(pause: FleetPause | None, loads: Sequence[BuilderLoad]) -> str | None:
+def members(connection: Connection) -> list[Member]:
+    """Every builder of the fleet."""
+    return [Member(*row) for row in _queries.members(connection)]
+
+
+def why_stopped(pause: FleetPause | None, fleet: Sequence[Member]) -> str | None:
     """Why no builder of the fleet is given work, though some are paused: None where one is, or none is paused."""
     if pause is not None:
         return f"{pause}; `piwheels-builder resume --all` goes on"
-    paused = [f"{load.name} ({load.standing_reason})" for load in loads if load.standing in NOT_SERVED]
-    if not paused or any(load.standing == "active" for load in loads):
+    paused = [f"{member.name} ({member.standing_reason})" for member in fleet if member.standing in NOT_SERVED]
+    if not paused or any(member.standing == "active" for member in fleet):
         return None
     return f"no builder is active, and paused or quarantined are {', '.join(paused)}; `piwheels-builder resume BUILDER` goes on"
 

@@ -54,14 +54,16 @@ class QueueTotals:
 
 def builder_loads(connection: Connection, only: Iterable[str] | None = None) -> list[BuilderLoad]:
     """What waits in each builder's spool and outbox. Raises BadInput for a name in ``only`` that is no builder."""
-    loads = [BuilderLoad(*row) for row in _queries.builder_loads(connection)]
-    if only is None:
-        return loads
-    wanted = set(only)
-    unknown = wanted - {load.name for load in loads}
-    if unknown:
+    wanted = None if only is None else sorted(set(only))
+    loads = [BuilderLoad(*row) for row in _queries.builder_loads(connection, builders=wanted)]
+    if unknown := set(wanted or ()) - {load.name for load in loads}:
         raise BadInput(f"no builder is called {', '.join(sorted(unknown))}: run `ansible-playbook provision.yml` for it")
-    return [load for load in loads if load.name in wanted]
+    return loads
+
+
+def served_slots(connection: Connection) -> int:
+    """Slots of all builders that may be given work."""
+    return int(_queries.served_slots(connection))
 
 
 def lease_batches(
@@ -70,19 +72,19 @@ def lease_batches(
     spool_seconds: float,
     term: timedelta,
     *,
-    only: Collection[str] | None = None,
+    slots: int | None = None,
 ) -> list[Batch]:
-    """One batch for each hungry builder that some leasable build fits, and one of urgent builds for others that are served: of
-    ``only`` these, None for all.
+    """One batch for each hungry builder of ``loads`` that some leasable build fits, and one of urgent builds for others that are
+    served.
 
-    ``loads`` are of the whole fleet, since batches are its shares. The caller commits, delivers, or gives them back.
+    ``slots`` are those of the whole fleet, since batches are its shares (None: ``loads`` are all of it). The caller commits,
+    delivers, or gives them back.
     """
     _queries.end_delays(connection)
     leasable = _queries.leasable_seconds(connection)
-    planned = portions(loads, leasable, spool_seconds, only)
-    others = [load for load in loads if only is None or load.name in only]
+    planned = portions(loads, leasable, spool_seconds, slots)
     batches = []
-    for portion in chain(planned, _urgent_portions(connection, others, {portion.builder for portion in planned})):
+    for portion in chain(planned, _urgent_portions(connection, loads, {portion.builder for portion in planned})):
         rows = _lease(connection, portion, term)
         for lease_id, builds in groupby(rows, key=lambda row: row["lease_id"]):
             batches.append(Batch(lease_id, portion.builder, tuple(_build(row) for row in builds)))

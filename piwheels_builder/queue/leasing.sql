@@ -1,7 +1,16 @@
--- name: builder_loads()
--- Every builder with what waits in its spool and outbox.
+-- name: builder_loads(builders)
+-- These builders (null: all) with what waits in spool and outbox. Reads what is leased to them: a hundred thousand rows of a fleet with
+-- full spools, and each of its builders asks every few seconds.
 SELECT name, standing, slots, spool_seconds, spool_builds, wheels_waiting, has_room, standing_reason, logs_waiting, wheels_held
-FROM builder_load ORDER BY name;
+FROM builder_load WHERE :builders::text[] IS NULL OR name = ANY (:builders::text[]) ORDER BY name;
+
+-- name: served_slots()$
+-- Slots of all builders that may be given work.
+SELECT coalesce(sum(slots), 0) FROM builder WHERE standing = 'active' AND has_room;
+
+-- name: members()
+-- Every builder of the fleet, without what it holds.
+SELECT name, standing, standing_reason FROM builder WHERE standing <> 'retired' ORDER BY name;
 
 -- name: end_delays()$
 -- Let builds whose pause is over be leased again.

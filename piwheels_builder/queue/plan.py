@@ -1,6 +1,6 @@
 """How large a batch each builder gets: guided self-scheduling (Polychronopoulos and Kuck, 1987), in estimated seconds of work."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 #: Below this a batch costs more in round trips than it evens out at the end of a run.
@@ -58,19 +58,20 @@ def _is_low(load: BuilderLoad, spool_seconds: float) -> bool:
 
 
 def portions(
-    loads: Sequence[BuilderLoad], leasable_seconds: float, spool_seconds: float, only: Collection[str] | None = None
+    loads: Sequence[BuilderLoad], leasable_seconds: float, spool_seconds: float, slots: int | None = None
 ) -> list[Portion]:
-    """A portion for every hungry builder (of ``only`` these, None for all), the emptiest first: its share of half of what is left,
+    """A portion for every hungry builder, the emptiest first: its share of half of what is left,
     at most what fills its spool.
 
     Halving what is left each time lets batches shrink as the queue empties, so that no builder ends the run with hours of work
-    while the others are idle. ``loads`` are of the whole fleet: a builder that asks for itself gets its share.
+    while the others are idle. ``slots`` are those of the whole fleet, so that a builder which asks for itself gets its share;
+    None: ``loads`` are all of it.
     """
-    slots = sum(load.slots for load in loads if load.is_served)
+    slots = slots or sum(load.slots for load in loads if load.is_served)
     left = leasable_seconds
     planned = []
     for load in sorted(hungry(loads, spool_seconds), key=lambda load: load.spool_seconds / load.slots):
-        if left > 0 and (only is None or load.name in only):
+        if left > 0:
             portion = _portion(load, left * load.slots / (2 * slots), spool_seconds * load.slots - load.spool_seconds)
             planned.append(portion)
             left -= portion.seconds

@@ -36,8 +36,7 @@ def test_a_full_queue_fills_spools_and_an_emptying_one_is_shared() -> None:
 
 
 def test_one_builder_that_asks_for_itself_gets_its_share_and_not_half_of_all() -> None:
-    fleet = [load(f"pi{number}") for number in range(19)]
-    assert given(fleet, 38_000, 7200, only=["pi7"]) == [("pi7", 1000)]
+    assert given([load("pi7")], 38_000, 7200, slots=19) == [("pi7", 1000)]
 
 
 def test_the_last_crumbs_are_not_split() -> None:
