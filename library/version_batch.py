@@ -13,6 +13,7 @@ description:
   - With O(state=released), gives leases back whose batches could not be delivered.
   - With O(state=held), tells what is leased to O(builders), so that what a run that died did not deliver can be delivered.
   - With O(state=counted), only tells what there is to do.
+  - With O(state=foreseen), tells what a run has before it, in words, as C(piwheels-builder plan) does.
   - Runs on the index host, by the interpreter of the environment that piwheels_builder is installed in.
 options:
   database:
@@ -22,7 +23,7 @@ options:
   state:
     description: What to do.
     type: str
-    choices: [leased, released, held, counted]
+    choices: [leased, released, held, counted, foreseen]
     default: leased
   builders:
     description: Look at these builders only. Without it, at every builder of the fleet.
@@ -43,6 +44,19 @@ options:
   since:
     description: A RV(time) that was answered before; attempts recorded since then are counted for O(builders).
     type: str
+  projects:
+    description: What is in the catalogue, a list of names or V(name==version); or V(all). Of these, RV(plan) says what is saved.
+    type: raw
+    default: all
+  releases:
+    description: How many of the newest releases of each project are wanted, V(latest) or V(all).
+    type: str
+    default: latest
+  build_policy:
+    description: V(missing) wants what upstream has no serving wheel for, V(all) everything that has an sdist.
+    type: str
+    choices: [missing, all]
+    default: missing
   reason:
     description: Why they are given back; it stands with each build afterwards.
     type: str
@@ -101,6 +115,10 @@ tally:
   returned: where O(since) is given
   type: dict
   sample: {pi-01: {built: 3, failed: 1}}
+plan:
+  description: What is queued, when it will be over, what it takes, and what upstream's wheels save; a line each.
+  returned: O(state=foreseen)
+  type: list
 reclaimed:
   description: Builds whose lease expired and was taken back.
   returned: O(state=leased)
@@ -127,17 +145,19 @@ stopped:
 import json
 import traceback
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 try:
+    from piwheels_builder.catalogue.policy import Policy
     from piwheels_builder.db.connect import Connection, connected
     from piwheels_builder.errors import BadInput, FleetError
     from piwheels_builder.queue import breaker, leasing
     from piwheels_builder.queue.batch import Batch
+    from piwheels_builder.queue.forecast import forecast, told
     from piwheels_builder.queue.plan import hungry
 except ImportError:
     IMPORT_ERROR: str | None = traceback.format_exc()
@@ -146,12 +166,15 @@ else:
 
 ARGUMENTS = {
     "database": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["leased", "released", "held", "counted"], "default": "leased"},
+    "state": {"type": "str", "choices": ["leased", "released", "held", "counted", "foreseen"], "default": "leased"},
     "builders": {"type": "list", "elements": "str"},
     "spool_seconds": {"type": "float", "default": 7200},
     "lease_seconds": {"type": "int", "default": 14400},
     "lease_ids": {"type": "list", "elements": "str"},
     "since": {"type": "str"},
+    "projects": {"type": "raw", "default": "all"},
+    "releases": {"type": "str", "default": "latest"},
+    "build_policy": {"type": "str", "choices": ["missing", "all"], "default": "missing"},
     "reason": {"type": "str", "default": "the batch could not be delivered"},
 }
 
@@ -188,6 +211,9 @@ def act(connection: Connection, params: dict[str, Any]) -> dict[str, Any]:
         result.update(changed=released > 0, released=released)
     elif params["state"] == "held":
         result["held"] = [json.loads(batch.to_json()) for batch in leasing.held_batches(connection, params["builders"])]
+    elif params["state"] == "foreseen":
+        policy = Policy.read(params["build_policy"], params["projects"], params["releases"])
+        result["plan"] = list(told(forecast(connection, policy), datetime.now(UTC)))
     loads = leasing.builder_loads(connection, params["builders"])
     result["paused"] = {load.name: load.standing_reason for load in loads if load.standing in breaker.NOT_SERVED}
     result["hungry"] = [load.name for load in hungry(loads, params["spool_seconds"])]

@@ -80,6 +80,11 @@ def serves_sibling(wheel: str, made_for: Target, target: Target) -> bool:
     return old_enough and target.is_served_by(tags)
 
 
+def upstreams_wheel(release: KnownRelease, target: Target) -> KnownFile | None:
+    """Upstream's wheel of a release that serves the target, so that none of ours is needed."""
+    return serving_wheel((file for file in release.files if file.kind is FileKind.WHEEL and not file.yanked), target)
+
+
 def _objection_of_policy(project: KnownProject, release: KnownRelease, policy: Policy) -> str | None:
     if project.status in _UNSAFE_STATUS:
         return f"its project is {project.status}" + (f": {project.status_reason}" if project.status_reason else "")
@@ -113,6 +118,5 @@ def _objection_of_python(release: KnownRelease, target: Target) -> str | None:
 
 
 def _objection_of_upstream(release: KnownRelease, target: Target) -> str | None:
-    offered = (file for file in release.files if file.kind is FileKind.WHEEL and not file.yanked)
-    wheel = serving_wheel(offered, target)
+    wheel = upstreams_wheel(release, target)
     return f"upstream's {wheel.filename} serves it" if wheel else None

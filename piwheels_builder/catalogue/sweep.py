@@ -67,7 +67,7 @@ def sweep(
         if not swept.projects:
             swept = Swept(0, _queries.projects_left(connection, after=after), 0)
         projects = list(_queries.lock_chunk(connection, after=after, most=_most(due, after)))
-        queued = _sweep_chunk(connection, [_Row(*row) for row in projects], targets, policy)
+        queued = _sweep_chunk(connection, [ProjectRow(*row) for row in projects], targets, policy)
         swept_to = projects[-1][0] if projects else None
         _queries.note_swept(connection, targets=list(targets), swept_to=swept_to)
         connection.commit()
@@ -87,8 +87,8 @@ def _most(due: dict[int, int], after: int) -> int:
 
 
 @dataclass(frozen=True)
-class _Row:
-    """A row of lock_chunk."""
+class ProjectRow:
+    """A project without what it consists of."""
 
     project_id: int
     name: str
@@ -97,10 +97,10 @@ class _Row:
     opted_out: str | None
 
 
-def _sweep_chunk(connection: Connection, rows: Sequence[_Row], due: frozenset[int], policy: Policy) -> int:
+def _sweep_chunk(connection: Connection, rows: Sequence[ProjectRow], due: frozenset[int], policy: Policy) -> int:
     """Want what these projects' releases need for the targets; how many builds were put into the queue."""
     targets = wanted_targets(connection)
-    wishes = [wish for project in _known(connection, rows) for wish in _wishes_of(project, targets, due, policy)]
+    wishes = [wish for project in known_projects(connection, rows) for wish in _wishes_of(project, targets, due, policy)]
     if not wishes:
         return 0
     columns = {
@@ -113,7 +113,7 @@ def _sweep_chunk(connection: Connection, rows: Sequence[_Row], due: frozenset[in
     return sum(1 for _ in _queries.want_builds(connection, **columns))
 
 
-def _known(connection: Connection, rows: Sequence[_Row]) -> Iterator[KnownProject]:
+def known_projects(connection: Connection, rows: Sequence[ProjectRow]) -> Iterator[KnownProject]:
     """The same facts as facts.known_project, of many projects in three queries."""
     ids = [row.project_id for row in rows]
     names = {row.project_id: row.name for row in rows}

@@ -17,6 +17,7 @@ Then the quarantined builders, with what may be done, and what builders did in t
 _PLAN = """What is queued for each target, the days of one slot that it takes, when the fleet is done with it, what disk it takes.
 
 Estimates come from the project's history, else from the size of the sdist, and are corrected by what the latest attempts took.
+With build_policy missing also what upstream's wheels save, of a large catalogue by a sample of its projects.
 """
 _REQUEUE = """Build again what has failed, is published, skipped or parked. Unfinished builds stay as they are.
 

@@ -1,16 +1,20 @@
 """A forecast of what is queued: builds, Pi-days, the end for the fleet at hand, disk; and how far estimates were off lately.
 
-Who calls: the command ``plan``. Cost: one reading of the queue, none of the catalogue or the history.
+Who calls: the command ``plan``, and `build.yml --check` by the module version_batch. Cost: one reading of the queue and the latest
+attempts; of the catalogue a sample.
 """
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import aiosql
 
+from piwheels_builder.catalogue.policy import Policy
+from piwheels_builder.catalogue.saving import Saved, saved_builds
 from piwheels_builder.db.connect import Connection
 
 #: The latest attempts and wheels that a forecast judges by.
@@ -53,13 +57,17 @@ class EstimateError:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What lies ahead. ``slots`` of the whole fleet; ``built`` is the share of attempts with a wheel, of ``wheel_bytes`` each."""
+    """What lies ahead. ``slots`` of the whole fleet of ``pis``; ``built`` is the share of attempts with a wheel, of ``wheel_bytes``
+    each; ``saved`` is what upstream's wheels save, None where all is built or nobody asked.
+    """
 
     work: tuple[TargetWork, ...]
     slots: int
     error: EstimateError | None
     built: float = _BUILT
     wheel_bytes: float = _WHEEL_BYTES
+    pis: int = 0
+    saved: Saved | None = None
 
     @property
     def bias(self) -> float:
@@ -74,6 +82,10 @@ class Forecast:
     def slot_seconds(self) -> float:
         """Seconds that one slot would take for all of it."""
         return self.bias * sum(each.seconds for each in self.work)
+
+    def pi_seconds(self, slot_seconds: float) -> float | None:
+        """Seconds of one whole Pi, of the mean one, for so many of one slot; None without any."""
+        return slot_seconds * self.pis / self.slots if self.slots else None
 
     @property
     def bytes(self) -> float:
@@ -93,17 +105,61 @@ class Forecast:
         return self.bias * max(together, *alone) if self.work else 0.0
 
 
-def forecast(connection: Connection) -> Forecast:
-    """The forecast of what is queued now, as the reader role."""
+def forecast(connection: Connection, policy: Policy | None = None) -> Forecast:
+    """The forecast of what is queued now, as the reader role; with a policy also what upstream's wheels save by it."""
     met = list(_queries.estimates_met(connection, most=_MOST))
     size = _queries.wheel_bytes(connection, most=_MOST)
+    slots, pis = _queries.fleet_size(connection)
     return Forecast(
         work=tuple(TargetWork(*row) for row in _queries.queued_work(connection)),
-        slots=_queries.fleet_slots(connection),
+        slots=slots,
         error=EstimateError.of([(estimated, taken) for estimated, taken, _ in met]),
         built=sum(built for _, _, built in met) / len(met) if met else _BUILT,
         wheel_bytes=size or _WHEEL_BYTES,
+        pis=pis,
+        saved=saved_builds(connection, policy) if policy else None,
     )
+
+
+def told(found: Forecast, now: datetime) -> Iterator[str]:
+    """The forecast in words, a line each."""
+    for each in found.work:
+        nobody = "" if each.slots else "; no active builder serves it"
+        yield f"{each.target}: {each.builds} builds, {_effort(found, found.bias * each.seconds)}, {each.slots} slots{nobody}"
+    yield f"in all: {found.builds} builds, {_effort(found, found.slot_seconds)}, {found.slots} slots of {found.pis} builders"
+    if found.seconds_left is None:
+        yield "it does not end: add a builder for each target, or retire those that had it"
+    else:
+        end = now + timedelta(seconds=found.seconds_left)
+        yield f"over at the earliest in {_days(found.seconds_left)}, on {end:%Y-%m-%d %H:%M} UTC"
+    yield f"disk: {found.bytes / 1e9:.1f} GB of wheels: {found.built:.0%} of attempts make one, of {found.wheel_bytes / 1e3:.0f} kB"
+    if found.saved:
+        yield _told_saved(found, found.saved)
+    yield _told_error(found.error)
+
+
+def _told_saved(found: Forecast, saved: Saved) -> str:
+    sample = "" if saved.looked_at >= saved.projects else f", by {saved.looked_at:,} of {saved.projects:,} projects"
+    effort = _effort(found, found.bias * saved.seconds)
+    return f"upstream's wheels save {saved.builds:,} builds, {effort}, by the size of their sdists{sample}"
+
+
+def _told_error(error: EstimateError | None) -> str:
+    if error is None:
+        return "estimates: by the size of sdists alone, since nothing was built yet; they may be off by ten times"
+    return (
+        f"estimates: of the latest {error.attempts} attempts half were off by {error.median:.1f} times or less, nine in ten by"
+        f" {error.p90:.1f}; together they took {error.bias:.2f} times what was estimated, and the above is corrected by that"
+    )
+
+
+def _effort(found: Forecast, slot_seconds: float) -> str:
+    pi = found.pi_seconds(slot_seconds)
+    return f"{_days(slot_seconds)} of one slot" + ("" if pi is None else f" ({pi / 86400:.2f} Pi-days)")
+
+
+def _days(seconds: float) -> str:
+    return f"{seconds / 86400:.1f} days" if seconds >= 86400 else f"{seconds / 3600:.1f} hours"
 
 
 _queries = aiosql.from_path(Path(__file__).with_name("forecast.sql"), "psycopg2")

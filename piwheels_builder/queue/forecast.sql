@@ -14,9 +14,9 @@ LEFT JOIN (
 ) AS fleet USING (target_id)
 ORDER BY target;
 
--- name: fleet_slots()$
--- Slots of all active builders.
-SELECT coalesce(sum(slots), 0)::integer FROM builder WHERE standing = 'active';
+-- name: fleet_size()^
+-- Slots of all active builders, and how many those are.
+SELECT coalesce(sum(slots), 0)::integer, count(*)::integer FROM builder WHERE standing = 'active';
 
 -- name: estimates_met(most)
 -- Of the latest attempts that ended by no fault of ours, and whose estimate is known: what was estimated and what it took, in seconds,

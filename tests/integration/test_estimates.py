@@ -2,6 +2,7 @@
 
 import pytest
 
+from piwheels_builder.catalogue.policy import Policy
 from piwheels_builder.db.connect import connected
 from piwheels_builder.queue.forecast import forecast
 from piwheels_builder.queue.leasing import tend
@@ -102,7 +103,7 @@ def test_the_plan_of_a_run_reads_the_queue_and_what_estimates_came_to(fleet: Fle
     parked = fleet.want("parked", seconds=1000)
     fleet.ask("UPDATE queue SET held = 'by a test' WHERE build_id = %s", parked)
     with connected(fleet.database.conninfo("piwheels_reader")) as connection:
-        found = forecast(connection)
+        found = forecast(connection, Policy("missing", None, None))
     (work,) = found.work
     assert (work.target, work.builds, work.seconds, work.longest) == (str(BOOKWORM), 1, 40, 40)
     assert work.slots >= 1

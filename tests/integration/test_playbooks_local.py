@@ -65,6 +65,14 @@ def test_a_run_builds_and_publishes_and_a_second_one_has_nothing_to_do(built: Tr
     assert succeeded(built.play("build.yml")).changed == 0
 
 
+def test_a_dry_run_tells_the_plan_and_leaves_it(built: Trial) -> None:
+    dry = succeeded(built.play("build.yml", "--check", fleet_build_policy="missing"))
+    assert "in all: 0 builds, 0.0 hours of one slot" in dry.output
+    assert "upstream's wheels save 0 builds" in dry.output
+    assert "of the latest 1 attempts half were off by" in dry.output
+    assert dry.changed == 0
+
+
 def test_a_client_installs_from_that_index_alone(built: Trial) -> None:
     told = succeeded(built.play("playbooks/try_out.yml")).output
     assert f"docopt 0.6.2 from {built.index_url}/wheels/" in told

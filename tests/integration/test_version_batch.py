@@ -36,6 +36,17 @@ def test_check_mode_shows_the_batch_and_leaves_it(fleet: Fleet) -> None:
     assert fleet.state(build_id) == "pending"
 
 
+def test_it_foresees_what_a_run_has_before_it(fleet: Fleet) -> None:
+    fleet.want("demo", seconds=7200)
+    foreseen = version_batch(fleet, check=True, state="foreseen")
+    text = "\n".join(map(str, foreseen["plan"]))  # type: ignore[call-overload]
+    assert "cp311-armv7l-bookworm: 1 builds, 2.0 hours of one slot (0.08 Pi-days), 1 slots" in text
+    assert "over at the earliest in 2.0 hours" in text
+    assert "upstream's wheels save 0 builds" in text
+    assert not foreseen["changed"]
+    assert "releases is 'most'" in str(version_batch(fleet, state="foreseen", releases="most")["msg"])
+
+
 def test_it_gives_back_what_could_not_be_delivered(fleet: Fleet) -> None:
     build_id = fleet.want("demo")
     lease_id = version_batch(fleet)["batches"]["pi1"]["lease_id"]  # type: ignore[index]
