@@ -39,6 +39,8 @@ class PageFile:
     @property
     def apt_line(self) -> str | None:
         """What brings the libraries that packages are known of."""
+        if not self.libraries:
+            return None
         packages = sorted({package for _, package in self.libraries if package})
         return f"sudo apt install {' '.join(packages)}" if packages else None
 
@@ -74,6 +76,7 @@ _environment = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_encoder = json.JSONEncoder(separators=(",", ":"))
 
 
 def page_html(page: ProjectPage) -> bytes:
@@ -137,7 +140,7 @@ def _json_file(file: PageFile) -> dict[str, Any]:
 
 def _timestamp(moment: datetime | None) -> str | None:
     """As PEP 700 wants it: UTC, and a Z at the end."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ") if moment else None
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z" if moment else None
 
 
 def _known_status(page: ProjectPage) -> ProjectPage:
@@ -151,4 +154,4 @@ def _without_none(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _compact(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, separators=(",", ":")).encode()
+    return _encoder.encode(content).encode()

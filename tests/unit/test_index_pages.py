@@ -1,6 +1,7 @@
 """Project pages as HTML and JSON, read back by an independent reader (pypi-simple) and by eye."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -129,3 +130,20 @@ def test_listings() -> None:
 def test_the_same_page_is_the_same_bytes() -> None:
     assert page_html(a_page(FULL, BARE)) == page_html(a_page(FULL, BARE))
     assert page_json(a_page(FULL, BARE)) == page_json(a_page(FULL, BARE))
+
+
+def test_a_file_is_one_line_of_html() -> None:
+    full = replace(FULL, libraries=(("libblas.so.3", "libblas3&"), ("libodd.so", None)))
+    lines = page_html(a_page(full, BARE, withdrawn=(("demo-0.9-py3-none-any.whl", "a <leak>"),))).decode().split("\n")
+    assert lines[9:] == [
+        (
+            f'<a href="{FULL.url}#sha256={FULL.sha256}" data-requires-python="&gt;=3.8,&lt;4"'
+            ' data-yanked="it &#34;breaks&#34; &lt;everything&gt; &amp; more"'
+            f' data-core-metadata="sha256={FULL.metadata_sha256}" data-provenance="http://upstream.invalid/p?a=1&amp;b=2">'
+            f"{FULL.filename}</a> <code>sudo apt install libblas3&amp;</code><br>"
+        ),
+        '<a href="http://upstream.invalid/demo-1.0.tar.gz?a=1&amp;b=2">demo-1.0.tar.gz</a><br>',
+        "<p>Withdrawn: demo-0.9-py3-none-any.whl: a &lt;leak&gt;</p>",
+        "</body>",
+        "</html>",
+    ]
