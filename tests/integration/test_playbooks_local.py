@@ -91,7 +91,10 @@ def test_the_settings_of_pip_and_uv_are_there_to_copy(trial: Trial) -> None:
         assert f'url = "{trial.index_url}{root}/simple/"' in requests.get(f"{trial.index_url}{root}/uv.toml", timeout=10).text
 
 
-def test_rounds_hand_out_then_publish(built: Trial) -> None:
+def test_rounds_hand_out_then_publish_and_count_what_was_taken(built: Trial) -> None:
+    (wheel,) = requests.get(f"{built.index_url}/project/docopt/json", timeout=10).json()["files"][:1]
+    taken = requests.get(built.index_url + wheel["url"], headers={"User-Agent": "pip/26.3 {}"}, timeout=10)
+    assert taken.status_code == 200
     again = built.command("piwheels-builder", "requeue", "docopt")
     assert again.returncode == 0, again.stderr
     succeeded(built.play("build.yml", fleet_converge="round"))
@@ -101,6 +104,8 @@ def test_rounds_hand_out_then_publish(built: Trial) -> None:
         time.sleep(0.5)
     succeeded(built.play("build.yml", fleet_converge="round"))
     assert states(built, "docopt") == ["published"]
+    counted = built.command("piwheels-builder", "downloads", "show", "docopt", "--json").stdout
+    assert '"number": 1' in counted or '"repeated": 1' in counted
 
 
 def test_a_batch_that_cannot_be_delivered_is_given_back(built: Trial) -> None:
