@@ -8,6 +8,8 @@ ROOT = PurePosixPath("site")
 HOME, FLEET, FOUND = ROOT / "index.html", ROOT / "fleet.html", ROOT / "search.html"
 LOG, UNKNOWN = ROOT / "log.html", ROOT / "unknown.html"
 LIVE, SEARCH, ASSETS = ROOT / "live", ROOT / "search", ROOT / "assets"
+#: What nginx shows as /metrics.
+METRICS = LIVE / "metrics.txt"
 #: What the last refresh knew. nginx serves no file whose name begins with a dot.
 STATE = PurePosixPath(".site.json")
 

@@ -7,7 +7,6 @@ what is due stays due until both are on the disk. One refresh at a time: who com
 import fcntl
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from piwheels_builder.db.connect import Connection
 from piwheels_builder.index.tree import Tree
 from piwheels_builder.site import layout, pages
 from piwheels_builder.site.home_view import home_view, told_fleet
+from piwheels_builder.site.metrics import Disk, metrics
 from piwheels_builder.site.overview import Outlook, read_outlook, read_overview
 from piwheels_builder.site.project_view import Surroundings, project_view
 from piwheels_builder.site.projects import (
@@ -95,14 +95,15 @@ class Refresh:
         seen = read_overview(self.connection, self.rules.private, history)
         meanings = read_meanings(self.connection)
         self.connection.rollback()
-        outlook = self._outlook()
-        home = home_view(seen, outlook, meanings, shutil.disk_usage(self.tree.root).free)
+        outlook, disk = self._outlook(), Disk.of(self.tree)
+        home = home_view(seen, outlook, meanings, disk.free)
         written: _Files = {
             layout.HOME: pages.home_page(home),
             layout.FLEET: pages.fleet_page(seen),
             layout.LIVE / "home.json": pages.home_data(home),
             layout.LIVE / "fleet.json": pages.compact(told_fleet(seen)),
             layout.LIVE / "queue.json": pages.compact(outlook.shape.told()),
+            layout.METRICS: metrics(seen, disk),
         }
         # Each by itself: none of them stands in for another.
         self.tree.write_each([{place: content} for place, content in (written | self._search() | self._assets()).items()])

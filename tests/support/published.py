@@ -203,6 +203,7 @@ def _configuration(
         "index_os_releases": ["bookworm", "trixie"],
         "index_private_projects": private,
         "index_readers_file": "",
+        "index_metrics_from": ["127.0.0.1", "::1"],
     }
     return templates.get_template("nginx.conf.j2").render({**usual, **variables})
 
