@@ -36,6 +36,7 @@ def load(conninfo: str, catalogue: Catalogue, *, processes: int = 2, quiet: bool
         _begin(connection)
     told = 0
     with connected(conninfo, autocommit=True) as connection:
+        queries.stop_counting(connection, tables=list(TABLES))
         with without_indexes(connection, say):
             for releases in _copy_all(conninfo, catalogue, processes):
                 if releases - told >= 500_000:
@@ -43,6 +44,7 @@ def load(conninfo: str, catalogue: Catalogue, *, processes: int = 2, quiet: bool
                     say(f"{releases:,} of {catalogue.size.releases:,} releases copied")
             say("vacuum and analyze")
             queries.vacuum(connection)
+        say("statistics")
         settle(connection)
     say("loaded")
 
@@ -64,6 +66,7 @@ def without_indexes(connection: Connection, say: Callable[[str], None] = lambda 
 def settle(connection: Connection) -> None:
     """What follows from the rows: numbers of new ones, and whatever else later migrations derive."""
     queries.set_sequences(connection)
+    queries.count_again(connection, tables=list(TABLES))
 
 
 def _begin(connection: Connection) -> None:

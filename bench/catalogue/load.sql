@@ -53,6 +53,21 @@ DROP TABLE set_aside;
 SET synchronous_commit = off;
 SET maintenance_work_mem = '512MB';
 
+-- name: stop_counting(tables)!
+-- Statistics are counted in one go at the end: a trigger that looks rows up while there is no index reads whole tables.
+DO $$
+BEGIN
+    EXECUTE (SELECT string_agg('ALTER TABLE ' || quote_ident(name) || ' DISABLE TRIGGER USER', ';') FROM unnest(:tables::text[]) AS name);
+END $$;
+
+-- name: count_again(tables)!
+-- What stop_counting left out, and from now on as each row comes.
+DO $$
+BEGIN
+    EXECUTE (SELECT string_agg('ALTER TABLE ' || quote_ident(name) || ' ENABLE TRIGGER USER', ';') FROM unnest(:tables::text[]) AS name);
+    PERFORM recount_statistics();
+END $$;
+
 -- name: copy_project()#
 COPY project (project_id, name, serial, etag, synced_at) FROM STDIN
 
