@@ -13,11 +13,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bench.queue_filled import FIRST, fill, queries
+from bench.queue_filled import FIRST, fill, queries, server_of_8_gb
 from bench.queue_shape import record
 from piwheels_builder.db.connect import connected
 from piwheels_builder.db.embedded import EmbeddedDatabase
-from tests.support.database import embedded_server, fresh_database
+from tests.support.database import fresh_database
 
 _CLIENTS = 2
 #: Builds queued again at once, when so many results have come in.
@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument("--results", type=int, default=1_000_000)
     parser.add_argument("--releases", type=int, default=FIRST)
     options = parser.parse_args()
-    with embedded_server() as server, fresh_database(server) as database:
+    with server_of_8_gb() as server, fresh_database(server) as database:
         fill(database, options.releases)
         tenths = churn(database, options.results)
     _print(tenths)

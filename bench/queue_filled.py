@@ -1,18 +1,45 @@
 """A database as large as a catalogue with its history, made by SQL alone: for the queue, which sees rows and no files."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import aiosql
+from psycopg2.sql import SQL, Identifier, Literal
 
 from bench.catalogue.load import without_indexes
 from piwheels_builder.db.connect import connected
 from piwheels_builder.db.embedded import EmbeddedDatabase
+from tests.support.database import embedded_server
+from tests.support.outage import outage
 
 #: The first run's catalogue, and today's upstream index.
 FIRST, TODAY = 752_817, 8_234_245
+#: What role database writes for a host of 8 GB (its templates/postgresql.conf.j2).
+_OF_8_GB = {
+    "shared_buffers": "2GB",
+    "effective_cache_size": "4GB",
+    "maintenance_work_mem": "512MB",
+    "work_mem": "16MB",
+    "max_wal_size": "4GB",
+    "random_page_cost": "1.1",
+}
 queries = aiosql.from_path(Path(__file__).with_name("queue_shape.sql"), "psycopg2")
 _FILLS = ("projects", "releases", "files", "builds", "attempts", "wheels", "queue")
+
+
+@contextmanager
+def server_of_8_gb() -> Iterator[EmbeddedDatabase]:
+    """An embedded server with the memory that role database gives one on a host of 8 GB: a fleet of one has 32 MB, for one Pi."""
+    with embedded_server() as server:
+        with connected(server.superuser_conninfo(), autocommit=True) as connection, connection.cursor() as cursor:
+            for name, value in _OF_8_GB.items():
+                # An identifier cannot be a query's parameter; psycopg2 quotes it.
+                cursor.execute(SQL("ALTER SYSTEM SET {} = {}").format(Identifier(name), Literal(value)))
+        with outage(server):
+            pass
+        yield server
 
 
 def fill(database: EmbeddedDatabase, releases: int, one_in: int = 100) -> dict[str, int]:
