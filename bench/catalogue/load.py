@@ -66,6 +66,7 @@ def without_indexes(connection: Connection, say: Callable[[str], None] = lambda 
 def settle(connection: Connection) -> None:
     """What follows from the rows: numbers of new ones, and whatever else later migrations derive."""
     queries.set_sequences(connection)
+    queries.note_swept(connection)
     queries.count_again(connection, tables=list(TABLES))
 
 

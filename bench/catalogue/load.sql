@@ -97,6 +97,10 @@ SELECT setval(pg_get_serial_sequence('build', 'build_id'), max(build_id)) FROM b
 SELECT setval(pg_get_serial_sequence('attempt', 'attempt_id'), max(attempt_id)) FROM attempt;
 SELECT setval(pg_get_serial_sequence('wheel', 'wheel_id'), max(wheel_id)) FROM wheel;
 
+-- name: note_swept()!
+-- For every target the whole catalogue was looked through.
+UPDATE target SET swept_to = NULL;
+
 -- name: vacuum()#
 -- Statistics, and nothing left for autovacuum to do while somebody measures. Before there are indexes, it reads each table once.
 VACUUM (ANALYZE);
