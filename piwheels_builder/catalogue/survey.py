@@ -60,6 +60,10 @@ def survey(connection: Connection, listed: Iterable[Listed] | None) -> Survey:
     changed, new = _Latest(), _Latest()
     for project in listed:
         found.listed += 1
+        if not failing and project.serial is not None and known.get(project.name) == project.serial:
+            # Nothing to say, as of nearly all of 736,344.
+            del known[project.name]
+            continue
         name = project.name if project.name in known else storable(canonicalize_name(project.name))
         is_known = name in known
         serial = known.pop(name, None)
