@@ -1,10 +1,12 @@
 """Draining: a file in the state directory keeps a builder from beginning anything new, until it is taken away.
 
 Whoever wants it drained (an upgrade, retire.yml, a person) writes the reason into that file, and may wait until all is recorded.
+A file of that name in the spool does the same: the index host may write there, and could empty the spool as well.
 """
 
 import fcntl
 import json
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,8 +25,12 @@ _TICK = 0.5
 
 def reason_to_drain(state_dir: Path) -> str | None:
     """Why this builder begins nothing new; None while it may."""
+    return _said(state_dir / _NAME) or _said(state_dir / "spool" / _NAME)
+
+
+def _said(path: Path) -> str | None:
     try:
-        with (state_dir / _NAME).open("rb") as file:
+        with open(path, "rb", opener=_cautiously) as file:
             said = " ".join(plain(file.read(4 * _LONGEST_REASON)).split())[:_LONGEST_REASON]
     except FileNotFoundError:
         return None
@@ -32,6 +38,11 @@ def reason_to_drain(state_dir: Path) -> str | None:
         # Whatever lies there, somebody wants it drained.
         return f"{_NAME}: {error.strerror}"
     return said or "no reason given"
+
+
+def _cautiously(path: str, flags: int) -> int:
+    # The spool is another user's: no link to what only root may read, no pipe to wait at.
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def drain(state_dir: Path, reason: str) -> None:
@@ -44,7 +55,12 @@ def drain(state_dir: Path, reason: str) -> None:
 def undrain(state_dir: Path) -> bool:
     """Let builds begin again. Returns whether it was draining. Raises BadInput where this user may not."""
     draining = reason_to_drain(state_dir) is not None
-    _change(state_dir, lambda: remove(state_dir / _NAME))
+
+    def take_away() -> None:
+        remove(state_dir / "spool" / _NAME)
+        remove(state_dir / _NAME)
+
+    _change(state_dir, take_away)
     return draining
 
 

@@ -1,6 +1,7 @@
 """Draining: nothing new begins, what runs ends, and whoever waits is told when all is recorded."""
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,6 +104,23 @@ def test_whatever_lies_there_is_one(tmp_path: Path) -> None:
     assert reason_to_drain(tmp_path)
     assert undrain(tmp_path)
     assert not undrain(tmp_path)
+
+
+def test_the_index_host_drains_by_its_own_directory_and_has_nothing_read_for_it(tmp_path: Path) -> None:
+    ours, secret = tmp_path / "spool/draining", tmp_path / "secret"
+    ours.parent.mkdir()
+    secret.write_text("a key")
+    ours.symlink_to(secret)
+    assert "key" not in str(reason_to_drain(tmp_path))
+    assert undrain(tmp_path)
+    assert secret.exists()
+    # Nobody writes into it: whoever waits, waits for ever.
+    os.mkfifo(ours)
+    assert reason_to_drain(tmp_path) == "no reason given"
+    drain(tmp_path, "works")
+    assert reason_to_drain(tmp_path) == "works"
+    assert undrain(tmp_path)
+    assert reason_to_drain(tmp_path) is None
 
 
 def test_a_service_that_has_not_noticed_is_waited_for(state_dir: Path) -> None:
