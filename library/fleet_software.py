@@ -110,6 +110,7 @@ ARGUMENTS = {
 #: What the upstream index has no wheels of for 32-bit ARM, by what Debian calls it.
 OF_DEBIAN = {
     "cryptography": "python3-cryptography",
+    "paramiko": "python3-paramiko",
     "psutil": "python3-psutil",
     "psycopg2-binary": "python3-psycopg2",
     "pyyaml": "python3-yaml",
@@ -172,7 +173,9 @@ class Software:
     @property
     def packages(self) -> list[str]:
         wanted = list(self._params["packages"])
-        return wanted + sorted(OF_DEBIAN.values()) if is_32_bit_arm() else wanted
+        # paramiko is the index host's alone.
+        unneeded = set() if "controller" in self._params["extras"] else {"paramiko"}
+        return wanted + [OF_DEBIAN[name] for name in sorted(OF_DEBIAN.keys() - unneeded)] if is_32_bit_arm() else wanted
 
     def missing(self) -> list[str]:
         """wheel, playbooks, both or neither."""

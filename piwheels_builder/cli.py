@@ -18,6 +18,7 @@ from piwheels_builder.errors import FleetError
 from piwheels_builder.index import command_line as index_commands
 from piwheels_builder.queue import command_line as queue_commands
 from piwheels_builder.site import command_line as site_commands
+from piwheels_builder.watching import command_line as watching_commands
 from piwheels_builder.wheelhouse import command_line as wheelhouse_commands
 
 #: In the order in which a release travels, what looks at all of it last.
@@ -27,6 +28,7 @@ _ROOMS = (
     queue_commands,
     index_commands,
     site_commands,
+    watching_commands,
     wheelhouse_commands,
     database_commands,
 )
