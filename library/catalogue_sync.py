@@ -48,6 +48,18 @@ options:
         Otherwise those are held back, and RV(held_back) names them.
     type: bool
     default: false
+  own_sdists:
+    description:
+      - A directory of sdists on this host, whose projects are in O(private_projects). Those are wanted, and read from it alone.
+    type: path
+  private_projects:
+    description: Projects that never mix with upstream's of the same name.
+    type: list
+    elements: str
+    default: []
+  index:
+    description: URL of the fleet's own index, where builders find O(own_sdists).
+    type: str
 attributes:
   check_mode:
     description: Reads upstream and does everything in transactions that are rolled back.
@@ -130,6 +142,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 try:
     from piwheels_builder.catalogue.freshness import Freshness, freshness
+    from piwheels_builder.catalogue.own_sdists import OwnSdists
     from piwheels_builder.catalogue.policy import POLICIES, Policy
     from piwheels_builder.catalogue.sync import Ways, sync
     from piwheels_builder.catalogue.sync_report import SyncReport
@@ -151,6 +164,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "requests_per_second": {"type": "float", "default": 50},
     "seconds": {"type": "float", "default": 0},
     "accept_deletions": {"type": "bool", "default": False},
+    "own_sdists": {"type": "path"},
+    "private_projects": {"type": "list", "elements": "str", "default": []},
+    "index": {"type": "str"},
 }
 
 
@@ -177,8 +193,10 @@ def main() -> None:
 
 
 def synced(params: dict[str, Any], *, check: bool) -> tuple[SyncReport, Freshness | None]:
-    policy = Policy.read(params["build_policy"], params["projects"], params["releases"])
-    ways = Ways(check, params["accept_deletions"], params["seconds"] or None)
+    private = params["private_projects"] if params["own_sdists"] else []
+    own = OwnSdists.read(params["own_sdists"], params["index"], private)
+    policy = Policy.read(params["build_policy"], params["projects"], params["releases"], private)
+    ways = Ways(check, params["accept_deletions"], params["seconds"] or None, own=own)
     with UpstreamIndex(params["upstream"], per_second=params["requests_per_second"] or None) as upstream:
         report = sync(params["database"], upstream, policy, ways=ways)
     with connected(params["database"]) as connection:

@@ -49,6 +49,8 @@ class FleetSettings:
     published_dir: str | None = None
     #: Projects that never mix with upstream's, and are in no list of the site.
     private_projects: tuple[str, ...] = ()
+    #: A directory of sdists: then private projects come from it, and from nowhere else.
+    own_sdists: str | None = None
 
     def conninfo(self, role: str) -> str:
         """The connection string of a role. Raises BadInput where fleet.yml has none."""

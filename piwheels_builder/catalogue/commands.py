@@ -14,6 +14,7 @@ from piwheels_builder.catalogue.explain import Explanation, explain
 from piwheels_builder.catalogue.facts import known_project, wanted_targets
 from piwheels_builder.catalogue.filling import Filling
 from piwheels_builder.catalogue.freshness import freshness
+from piwheels_builder.catalogue.own_sdists import OwnSdists
 from piwheels_builder.catalogue.policy import Choice, Policy
 from piwheels_builder.catalogue.sync import Ways, sync
 from piwheels_builder.catalogue.sync_report import ProjectReport, SyncReport
@@ -22,7 +23,7 @@ from piwheels_builder.catalogue.wanting import QueueChange, apply_needs
 from piwheels_builder.db.connect import Connection, connected
 from piwheels_builder.errors import BadInput, StaleCatalogue
 from piwheels_builder.queue.progress import printable
-from piwheels_builder.settings import load_fleet
+from piwheels_builder.settings import FleetSettings, load_fleet
 
 #: Between two lines that say how far a fill is.
 _SHOW_SECONDS = 5
@@ -41,12 +42,17 @@ def run_sync(options: argparse.Namespace) -> int:
     settings = load_fleet()
     projects = [_whole(Choice.parse(project)) for project in options.projects] or None
     shown = _Shown()
-    ways = Ways(options.check, options.accept_deletions, options.seconds, _print_project, shown.show)
+    ways = Ways(options.check, options.accept_deletions, options.seconds, _print_project, shown.show, own_sdists(settings))
     with UpstreamIndex(settings.upstream, per_second=settings.upstream_requests_per_second or None) as upstream:
         report = sync(settings.conninfo("dispatcher"), upstream, Policy.of(settings), projects, ways)
     _print_summary(report, check=options.check)
     report.raise_failures()
     return 0
+
+
+def own_sdists(settings: FleetSettings) -> OwnSdists:
+    """As fleet.yml has them. Raises BadInput."""
+    return OwnSdists.read(settings.own_sdists, settings.index, settings.private_projects)
 
 
 class _Shown:

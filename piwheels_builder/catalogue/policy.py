@@ -46,14 +46,16 @@ class Policy:
     @classmethod
     def of(cls, settings: FleetSettings) -> "Policy":
         """Understand fleet.yml. Raises BadInput, naming the setting."""
-        return cls.read(settings.build_policy, settings.projects, settings.releases)
+        own = settings.private_projects if settings.own_sdists else ()
+        return cls.read(settings.build_policy, settings.projects, settings.releases, own)
 
     @classmethod
-    def read(cls, build_policy: str, projects: Iterable[str] | str, releases: int | str) -> "Policy":
-        """Understand the three settings. Raises BadInput, naming the one that is wrong."""
+    def read(cls, build_policy: str, projects: Iterable[str] | str, releases: int | str, own: Iterable[str] = ()) -> "Policy":
+        """Understand the three settings; ``own`` projects are wanted besides. Raises BadInput, naming the one that is wrong."""
         if build_policy not in POLICIES:
             raise BadInput(f"build_policy is {build_policy!r}: it must be missing or all")
-        return cls(build_policy, _choices(projects), _newest(releases))
+        choices = _choices(projects)
+        return cls(build_policy, None if choices is None else choices | {*map(Choice.parse, own)}, _newest(releases))
 
     def projects(self) -> list[NormalizedName]:
         """The projects named, each once, in alphabetical order."""

@@ -4,7 +4,7 @@ The serials that the catalogue has are held by name, and let go as the page name
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from packaging.utils import canonicalize_name
 
@@ -37,6 +37,14 @@ class Survey:
     behind: int = 0
     listed: int = 0
     known: int = 0
+
+    def without(self, own: frozenset[str]) -> "Survey":
+        """The same without projects that do not come from upstream."""
+
+        def others(names: list[str]) -> list[str]:
+            return [name for name in names if name not in own] if own else names
+
+        return replace(self, changed=others(self.changed), new=others(self.new), missing=others(self.missing))
 
 
 @dataclass(frozen=True)

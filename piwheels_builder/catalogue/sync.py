@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 from piwheels_builder.catalogue.facts import wanted_targets
 from piwheels_builder.catalogue.filling import WORTHWHILE, Fill, Filling, Order
 from piwheels_builder.catalogue.freshness import queries as freshness_queries
+from piwheels_builder.catalogue.own_sdists import OwnSdists
 from piwheels_builder.catalogue.policy import Policy
 from piwheels_builder.catalogue.survey import Survey, survey
 from piwheels_builder.catalogue.sweep import Swept, sweep
@@ -32,7 +33,7 @@ class Ways:
     """How to sync. ``check`` does everything and keeps nothing. ``accept_deletions``: lose whatever upstream lost.
 
     ``seconds`` ends a round over all of upstream between two projects; the next one goes on. ``told`` is called after each project
-    of which there is something to tell, ``filling`` while many are filled.
+    of which there is something to tell, ``filling`` while many are filled. ``own`` sdists are read in place of upstream's pages.
     """
 
     check: bool = False
@@ -40,6 +41,7 @@ class Ways:
     seconds: float | None = None
     told: Callable[[ProjectReport], None] = field(default=lambda _: None)
     filling: Callable[[Filling], None] = field(default=lambda _: None)
+    own: OwnSdists = field(default_factory=OwnSdists)
 
 
 def sync(
@@ -59,13 +61,27 @@ def sync(
                 "the database knows no target to build for: `ansible-playbook provision.yml` makes them, of fleet_pythons"
             )
         deadline = time.monotonic() + ways.seconds if ways.seconds and projects is None and policy.choices is None else None
-        work = Work(policy, targets, ways.check, ways.accept_deletions, deadline)
+        work = Work(policy, targets, ways.check, ways.accept_deletions, deadline, ways.own)
         if projects is not None:
             return _visit(Visits(connection, upstream, work, 0), projects, ways.told)
-        if policy.choices is None:
-            report = _Round(conninfo, connection, upstream, work, ways).run()
-            return report if ways.check else replace(report, swept=_sweep(connection, work))
+        return _with_complaints(_all(conninfo, connection, upstream, work, ways), ways)
+
+
+def _all(conninfo: str, connection: Connection, upstream: UpstreamIndex, work: Work, ways: Ways) -> SyncReport:
+    if work.policy.choices is not None:
         return _listed(connection, upstream, work, ways)
+    # Before the page of all names is asked for: none of these is anything new of upstream's.
+    own = _visit(Visits(connection, upstream, work, 0), sorted(work.own.projects), ways.told)
+    report = _Round(conninfo, connection, upstream, work, ways).run()
+    report = replace(report, projects=(*own.projects, *report.projects), visited=own.visited + report.visited)
+    report = replace(report, held_back=(*own.held_back, *report.held_back))
+    return report if ways.check else replace(report, swept=_sweep(connection, work))
+
+
+def _with_complaints(report: SyncReport, ways: Ways) -> SyncReport:
+    """What lies among the own sdists and is taken for no project's is told of like a project that could not be read."""
+    complaints = [ProjectReport(name, error=error) for name, error in ways.own.complaints()]
+    return replace(report, projects=(*report.projects, *complaints), visited=report.visited + len(complaints))
 
 
 def _sweep(connection: Connection, work: Work) -> Swept:
@@ -99,7 +115,8 @@ def _listed(connection: Connection, upstream: UpstreamIndex, work: Work, ways: W
     forced = [name for (name,) in queries.forced_projects(connection)]
     queued = [name for (name,) in queries.projects_in_queue(connection)]
     asked_at = freshness_queries.clock(connection)
-    report = _visit(Visits(connection, upstream, work, 0), [*work.policy.projects(), *forced, *queued], ways.told)
+    names = [*work.policy.projects(), *sorted(work.own.projects), *forced, *queued]
+    report = _visit(Visits(connection, upstream, work, 0), names, ways.told)
     if not work.check:
         behind = sum(getattr(error, "temporary", False) for error in report.failures.values()) + len(report.held_back)
         freshness_queries.note_round(
@@ -156,7 +173,7 @@ class _Round:
             etag = str(before[2]) if before[2] else None
         with self._upstream.listing(etag) as listing:
             self._etag = listing.etag if listing else etag
-            found = survey(self._connection, listing.projects if listing else None)
+            found = survey(self._connection, listing.projects if listing else None).without(self._work.own.projects)
         self._projects = found.listed or self._projects
         self._connection.rollback()
         return found

@@ -32,6 +32,10 @@ ON CONFLICT (name) DO NOTHING;
 -- One sync of a project at a time; let go with the transaction.
 SELECT project_id FROM project WHERE name = :name FOR UPDATE;
 
+-- name: known_hashes(name)
+-- The sha256 of every file of a project by its name.
+SELECT filename, sha256 FROM upstream_file JOIN project USING (project_id) WHERE name = :name;
+
 -- name: known_releases(project_id)
 -- Every release that upstream has or once had.
 SELECT version, spelling FROM release WHERE project_id = :project_id;

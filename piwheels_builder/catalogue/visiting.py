@@ -15,6 +15,7 @@ from packaging.utils import InvalidName, NormalizedName, canonicalize_name
 from piwheels_builder.catalogue.facts import KnownProject, WantedTarget, known_project
 from piwheels_builder.catalogue.needs import impossible
 from piwheels_builder.catalogue.offered import Page
+from piwheels_builder.catalogue.own_sdists import OwnSdists, refuse_changed
 from piwheels_builder.catalogue.policy import Policy
 from piwheels_builder.catalogue.sync_report import ProjectReport
 from piwheels_builder.catalogue.take_over import Change, mark_gone, queries, take_over
@@ -39,6 +40,7 @@ class Work:
     check: bool = False
     accept_deletions: bool = False
     deadline: float | None = None
+    own: OwnSdists = field(default_factory=OwnSdists)
 
     @property
     def is_over(self) -> bool:
@@ -94,13 +96,18 @@ class Visits:
         known = {name: _KnownPage(serial, etag, True) for name, serial, etag in queries.known_pages(self.connection, names=chunk)}
         # No transaction stays open while we wait for upstream.
         self.connection.rollback()
-        fetches = [(name, pool.submit(_fetch, self.upstream, name, known.get(name, _KnownPage()))) for name in chunk]
+        fetches = [(name, pool.submit(self._fetch, name, known.get(name, _KnownPage()))) for name in chunk]
         for name, fetch in fetches:
             self.visited += 1
             if loss := _loss(fetch, known.get(name, _KnownPage())):
                 self._losing.append((name, loss))
             else:
                 yield self._write(name, fetch)
+
+    def _fetch(self, name: str, known: _KnownPage) -> _Fetched:
+        if name in self.work.own.projects:
+            return self.work.own.page(NormalizedName(name))
+        return _fetch(self.upstream, name, known)
 
     def _judge(self) -> Iterator[ProjectReport]:
         names = [name for name, _ in self._losing]
@@ -156,6 +163,8 @@ def _done(fetched: Page | _Gone) -> "Future[_Fetched]":
 
 
 def _written(connection: Connection, name: NormalizedName, fetched: _Fetched, work: Work) -> ProjectReport:
+    if name in work.own.projects and isinstance(fetched, Page):
+        refuse_changed(fetched, dict(queries.known_hashes(connection, name=name)))
     change = _change(connection, name, fetched)
     # Needs are looked at even where the page is the old one: policy, targets or the operator's word may have changed.
     project = known_project(connection, name)

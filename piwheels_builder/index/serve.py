@@ -33,6 +33,7 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _FOR_A_MINUTE = "public, max-age=60"
 _FOR_EVER = "public, max-age=31536000, immutable"
 #: What is served as it lies there.
+_SDIST = re.compile(r"/sdists/(?P<name>[A-Za-z0-9][A-Za-z0-9_.+!-]*\.(?:tar\.gz|zip))")
 _PLAIN_FILES = ((_WHEEL, "application/octet-stream", _FOR_EVER), (_SETTINGS, "text/plain; charset=utf-8", _FOR_A_MINUTE))
 
 
@@ -43,6 +44,8 @@ class Site:
     root: Path
     upstream: str
     private_projects: frozenset[str] = frozenset()
+    #: The fleet's own sdists, for its builders; None where it has none.
+    sdists: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def answer(site: Site, path: str, accept: str) -> Answer:
             return _file(site.root / path[1:], {"Content-Type": kind, "Cache-Control": kept})
     simple = _SIMPLE.fullmatch(path)
     if simple is None:
-        return _missing(accept)
+        return _own_sdist(site, path) or _missing(accept)
     root, spelling = SimpleRoot(simple["os_release"]), simple["project"]
     project = canonicalize_name(spelling or "")
     if not re.fullmatch(PROJECT_NAME, project or "-") and spelling:
@@ -72,6 +75,11 @@ def answer(site: Site, path: str, accept: str) -> Answer:
     if project != (spelling or "") or not simple["slash"]:
         return _redirect(HTTPStatus.MOVED_PERMANENTLY, "/" + "/".join((*root.directory.parts, *filter(None, [project]))) + "/")
     return _page(site, root, project, accept)
+
+
+def _own_sdist(site: Site, path: str) -> Answer | None:
+    name = _SDIST.fullmatch(path)
+    return _file(site.sdists / name["name"], {"Content-Type": "application/octet-stream"}) if site.sdists and name else None
 
 
 def _page_of_site(site: Site, place: PurePosixPath, path: str) -> Answer:
@@ -205,7 +213,7 @@ def server(site: Site, host: str, port: int, handler: type[Handler] = Handler) -
 def main() -> None:
     options = _parser().parse_args()
     host, _, port = options.listen.rpartition(":")
-    site = Site(options.root, options.upstream.rstrip("/"), frozenset(map(canonicalize_name, options.private)))
+    site = Site(options.root, options.upstream.rstrip("/"), frozenset(map(canonicalize_name, options.private)), options.sdists)
     with server(site, host, int(port)) as listening:
         listening.serve_forever()
 
@@ -216,6 +224,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--listen", default="127.0.0.1:8080", help="host and port (default: %(default)s)")
     parser.add_argument("--upstream", required=True, help="the upstream simple index, for what the tree does not have")
     parser.add_argument("--private", action="append", default=[], metavar="PROJECT", help="never look this one up upstream")
+    parser.add_argument("--sdists", type=Path, metavar="DIRECTORY", help="serve the sdists in it at /sdists/")
     return parser
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from packaging.utils import canonicalize_version
 from packaging.version import Version
 
-from piwheels_builder.catalogue.commands import force
+from piwheels_builder.catalogue.commands import force, own_sdists
 from piwheels_builder.catalogue.explain import explain
 from piwheels_builder.catalogue.facts import KnownProject, known_project, wanted_targets
 from piwheels_builder.catalogue.policy import Choice, Policy
@@ -80,7 +80,7 @@ def _sync_unknown(settings: FleetSettings, picks: Sequence[Pick]) -> None:
     unknown = [pick.project for pick in picks if not _has(known[pick.project], pick.version)]
     if unknown:
         with UpstreamIndex(settings.upstream, per_second=settings.upstream_requests_per_second or None) as upstream:
-            report = sync(settings.conninfo("dispatcher"), upstream, Policy.of(settings), unknown, Ways())
+            report = sync(settings.conninfo("dispatcher"), upstream, Policy.of(settings), unknown, Ways(own=own_sdists(settings)))
         report.raise_failures()
 
 

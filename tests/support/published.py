@@ -202,6 +202,7 @@ def _configuration(
         "index_upstream": upstream,
         "index_os_releases": ["bookworm", "trixie"],
         "index_private_projects": private,
+        "index_own_sdists": "",
         "index_readers_file": "",
         "index_metrics_from": ["127.0.0.1", "::1"],
     }
