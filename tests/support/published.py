@@ -152,17 +152,24 @@ def public_directory() -> Iterator[Path]:
 @contextmanager
 def nginx_serving(tree: Path, place: Path, upstream: str, private: tuple[str, ...] = (), **variables: object) -> Iterator[str]:
     """nginx with the template of roles/index, and its other variables. Yields its URL, without a slash at the end."""
+    run_dir, log_dir, port = place / "nginx", place / "nginx-log", free_port()
+    text = _configuration(tree, run_dir, log_dir, port=port, upstream=upstream, private=private, **variables)
+    with nginx_running(text, run_dir, log_dir, port) as url:
+        yield url
+
+
+@contextmanager
+def nginx_running(configuration: str, run_dir: Path, log_dir: Path, port: int) -> Iterator[str]:
+    """nginx with a configuration that listens on this port and stays in the foreground. Yields its URL, without a slash at the end."""
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if program is None and os.geteuid() != 0:
         pytest.skip("nginx is missing, and only root can install it: apt-get install nginx-light")
     assert program is not None, "nginx is missing, and the tests need it: apt-get install nginx-light"
-    run_dir, log_dir = place / "nginx", place / "nginx-log"
     for directory in (run_dir, log_dir):
         directory.mkdir(exist_ok=True)
-    port = free_port()
-    configuration = run_dir / "nginx.conf"
-    configuration.write_text(_configuration(tree, run_dir, log_dir, port=port, upstream=upstream, private=private, **variables))
-    command = [program, "-p", f"{run_dir}/", "-e", f"{log_dir}/error.log", "-c", str(configuration)]
+    file = run_dir / "nginx.conf"
+    file.write_text(configuration)
+    command = [program, "-p", f"{run_dir}/", "-e", f"{log_dir}/error.log", "-c", str(file)]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         _wait_for(port, process)
