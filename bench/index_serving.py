@@ -1,14 +1,12 @@
 """What a page costs through our nginx configuration, beside a bare one: wrk on both in turn, one run.
 
-Run: .venv/bin/python -m bench.index_serving [--seconds 4] [--rounds 5]. Needs wrk and nginx (Debian's packages). Both servers have one
-worker, the same pages, compressed on the disk, and an access log that is written in pieces of 32 kB; what ours does besides is to
-choose a representation, to look in the OS release's pages first where it is asked, and its headers. The cost is processor time of
-the workers for a request: a rate would be wrk's too. Ends with 1 where ours is more than 5 % above the bare one.
+Run: .venv/bin/python -m bench.index_serving [--seconds 4] [--rounds 5]. Needs wrk and nginx (Debian's packages). Both have the
+same pages, compressed on the disk, and an access log that is written in pieces of 32 kB; what ours does besides is to choose a
+representation, and its headers. The cost is processor time of the workers for a request: a rate would be wrk's too. Ends with 1
+where ours is more than 5 % above the bare one.
 """
 
 import argparse
-import json
-import os
 import re
 import shutil
 import statistics
@@ -38,7 +36,7 @@ _FILES = 100
 _CONNECTIONS = 8
 _BARE = """
 daemon off;
-worker_processes 1;
+worker_processes auto;
 pid {run}/nginx.pid;
 error_log {log}/error.log;
 events {{ worker_connections 1024; }}
@@ -73,6 +71,33 @@ class Cost:
         return statistics.median(ours / bare for ours, bare in zip(self.ours, self.bare, strict=True)) - 1
 
 
+@dataclass(frozen=True)
+class Server:
+    """nginx at ``url``; its pid file is in ``run_dir``."""
+
+    url: str
+    run_dir: Path
+
+    def microseconds(self, path: str, accept: str, seconds: int) -> float:
+        """Processor time of its workers for a request. Raises SystemExit where anything but 200 was answered."""
+        wrk = shutil.which("wrk")
+        if wrk is None:
+            raise SystemExit("wrk is missing: apt-get install wrk")
+        before = self._spent()
+        headers = ["-H", f"Accept: {accept}", "-H", "Accept-Encoding: gzip"]
+        command = [wrk, "-t1", f"-c{_CONNECTIONS}", f"-d{seconds}", *headers, self.url + path]
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found = re.search(r"(\d+) requests in", told)
+        if found is None or "Non-2xx" in told or "Socket errors" in told:
+            raise SystemExit(f"{self.url}{path} was not answered as it should be:\n{told}")
+        return (self._spent() - before) / int(found[1]) * 1e6
+
+    def _spent(self) -> float:
+        """Seconds, as the scheduler counted them: /proc/PID/stat has hundredths only."""
+        workers = psutil.Process(int((self.run_dir / "nginx.pid").read_text())).children()
+        return sum(int(Path(f"/proc/{each.pid}/schedstat").read_text().split()[0]) for each in workers) / 1e9
+
+
 def main() -> int:
     """Measure each client in turn, print a table."""
     options = _options()
@@ -81,8 +106,8 @@ def main() -> int:
         for _ in range(options.rounds):
             for client, accept in ACCEPTS.items():
                 page = "json" if JSON in accept else "html"
-                costs[client].bare.append(_microseconds(f"{bare}/{SimpleRoot().page('demo', page)}", accept, options.seconds))
-                costs[client].ours.append(_microseconds(f"{ours}/simple/demo/", accept, options.seconds))
+                costs[client].bare.append(bare.microseconds(f"/{SimpleRoot().page('demo', page)}", accept, options.seconds))
+                costs[client].ours.append(ours.microseconds("/simple/demo/", accept, options.seconds))
     print("| a page of 100 files, compressed | bare | ours | more |\n|---|--:|--:|--:|")
     for client, cost in costs.items():
         print(f"| {client} | {statistics.median(cost.bare):.1f} us | {statistics.median(cost.ours):.1f} us | {cost.over:+.1%} |")
@@ -99,8 +124,8 @@ def _options() -> argparse.Namespace:
 
 
 @contextmanager
-def _servers(place: Path) -> Iterator[tuple[str, str]]:
-    """The URLs of a bare server and of ours, on one tree."""
+def _servers(place: Path) -> Iterator[tuple[Server, Server]]:
+    """A bare one and ours, on one tree."""
     tree = place / "published"
     names = [f"demo-1.{number}-py3-none-any.whl" for number in range(_FILES)]
     files = tuple(PageFile(name, wheel_url("demo", name), f"{number:064x}", 50_000) for number, name in enumerate(names))
@@ -111,34 +136,7 @@ def _servers(place: Path) -> Iterator[tuple[str, str]]:
     port = free_port()
     text = _BARE.format(run=run, log=log, port=port, tree=tree)
     with nginx_running(text, run, log, port) as bare, nginx_serving(tree, place, "http://upstream.invalid/simple") as ours:
-        yield bare, ours
-
-
-def _microseconds(url: str, accept: str, seconds: int) -> float:
-    """Processor time of the server's workers for a request. Raises SystemExit where anything but 200 was answered."""
-    wrk = shutil.which("wrk")
-    if wrk is None:
-        raise SystemExit("wrk is missing: apt-get install wrk")
-    workers = _workers(int(url.split(":")[2].partition("/")[0]))
-    before = _spent(workers)
-    headers = ["-H", f"Accept: {accept}", "-H", "Accept-Encoding: gzip"]
-    command = [wrk, "-t1", f"-c{_CONNECTIONS}", f"-d{seconds}", *headers, url]
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    found = re.search(r"(\d+) requests in", told)
-    if found is None or "Non-2xx" in told or "Socket errors" in told:
-        raise SystemExit(f"{url} was not answered as it should be:\n{told}")
-    return (_spent(workers) - before) / int(found[1]) * 1e6
-
-
-def _workers(port: int) -> list[psutil.Process]:
-    listening = [each.pid for each in psutil.net_connections("tcp") if each.status == "LISTEN" and each.laddr.port == port]
-    found = [psutil.Process(pid) for pid in set(listening)]
-    return [each for each in found if each.children() == [] and each.pid != os.getpid()]
-
-
-def _spent(workers: list[psutil.Process]) -> float:
-    """Seconds, as the scheduler counted them: /proc/PID/stat has hundredths only."""
-    return sum(int(Path(f"/proc/{each.pid}/schedstat").read_text().split()[0]) for each in workers) / 1e9
+        yield Server(bare, run), Server(ours, place / "nginx")
 
 
 if __name__ == "__main__":

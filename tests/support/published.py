@@ -160,7 +160,7 @@ def nginx_serving(tree: Path, place: Path, upstream: str, private: tuple[str, ..
 
 @contextmanager
 def nginx_running(configuration: str, run_dir: Path, log_dir: Path, port: int) -> Iterator[str]:
-    """nginx with a configuration that listens on this port and stays in the foreground. Yields its URL, without a slash at the end."""
+    """nginx with a configuration that listens on this port and stays in the foreground. Yields its URL, without a last slash."""
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if program is None and os.geteuid() != 0:
         pytest.skip("nginx is missing, and only root can install it: apt-get install nginx-light")
