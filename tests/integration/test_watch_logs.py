@@ -7,6 +7,7 @@ import pty
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -286,17 +287,12 @@ def test_reading_a_log_blocks_no_key(fleet: Fleet, pi1: Reached) -> None:
         assert app.chosen is app.builders["pi2"]
         assert time.monotonic() - began < 5
 
-    async def mute(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(60)
-
-    async def run() -> None:
-        server = await asyncio.start_server(mute, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
+    async def run(port: int) -> None:
         pi1.login.known_hosts.write_text(pi1.login.known_hosts.read_text().replace(str(pi1.login.port), str(port)))
         app = Watch(reader(fleet), 0.2, {"pi1": pi1.with_login(port=port)})
         async with app.run_test() as pilot:
             await until(pilot, lambda: bool(app.builders))
             await act(app, pilot)
-        server.close()
 
-    asyncio.run(run())
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        asyncio.run(run(mute.getsockname()[1]))
