@@ -81,10 +81,16 @@ SELECT heartbeat(:leases::uuid[], '{}', '4 hours');
 SELECT count(*), count(*) FILTER (WHERE held IS NOT NULL) FROM queue;
 
 -- name: leasable_classes()
--- The memory classes of which something could be leased now: each looked up at the head of the queue's index.
-SELECT class FROM generate_series(0, 2) AS class
-WHERE EXISTS (SELECT FROM queue WHERE target_id = 1 AND memory_class = class AND lease_id IS NULL AND waits_for IS NULL
-                                  AND held IS NULL AND not_before = '-infinity');
+-- The memory classes of which something could be leased now: each looked up at the head of the queue's index. In its order, since
+-- EXISTS alone is answered by reading the whole queue for a class of which there is nothing.
+SELECT class
+FROM generate_series(0, 2) AS class
+CROSS JOIN LATERAL (
+    SELECT build_id FROM queue
+    WHERE target_id = 1 AND memory_class = class AND lease_id IS NULL AND waits_for IS NULL AND held IS NULL AND not_before = '-infinity'
+    ORDER BY priority, estimate_seconds DESC, build_id
+    LIMIT 1
+) AS head;
 
 -- name: next_change()^
 -- In how many seconds time alone makes something leasable, by the end of a pause or of a lease.
