@@ -1,5 +1,6 @@
 """One host of the rack: its power, its cable, its disk, and commands in it. What fault tests break, they break here."""
 
+import errno
 import os
 import shlex
 import signal
@@ -18,6 +19,8 @@ NSPAWN = "systemd-nspawn"
 #: Seconds that a host has to answer by ssh; an emulated one on a busy machine takes a minute and a half.
 SECONDS_TO_BOOT = 300
 SECONDS_TO_STOP = 90
+#: Seconds that killed processes have to leave their control groups; one that is being reaped still counts.
+SECONDS_TO_EMPTY = 30
 
 
 @dataclass(frozen=True)
@@ -273,5 +276,20 @@ def _done(words: list[str], stdin: str, seconds: float) -> Done:
 def _remove_control_groups(group: Path) -> None:
     if not group.exists():
         return
+    until = time.monotonic() + SECONDS_TO_EMPTY
     for below, _, _ in os.walk(group, topdown=False):
-        Path(below).rmdir()
+        _remove_control_group(Path(below), until)
+
+
+def _remove_control_group(group: Path, until: float) -> None:
+    """Remove one without groups below; EBUSY says that a process is still in it."""
+    while True:
+        try:
+            group.rmdir()
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > until:
+                msg = f"{group} can't be removed: {error.strerror}"
+                raise RackError(msg) from error
+            time.sleep(0.1)
+        else:
+            return
