@@ -3,7 +3,7 @@
     python -m bench.freshness [--minutes 10] [--releases 20] [--busy] [--json FILE]
 
 A fleet of one as `make demo` provisions it, with a state directory and ports of its own, and an upstream on loopback. Rounds of
-build.yml run as the timer of an index host runs them: each as long after the last one as `controller_pause_seconds` says. New pure
+build.yml run as the timer of an index host runs them: one every `controller_every_seconds`, at once where one took longer. New pure
 releases (real sdists, built in the sandbox; every other one of a project that is there already) appear at random moments. Each is
 followed to the lease, to the builder, into the database, onto its page, and until `pip install` from our index alone has ended.
 
@@ -46,7 +46,7 @@ class Rounds:
     """Rounds as the timer begins them, until told to stop. ``seconds`` are of each that ended."""
 
     fleet: Trial
-    pause: float
+    every: float
     seconds: list[float]
     ended: threading.Event
     failed: list[str]
@@ -54,8 +54,9 @@ class Rounds:
     def run(self) -> None:
         """Rounds until ``ended`` is set."""
         while not self.ended.is_set():
+            began = time.monotonic()
             self.one()
-            self.ended.wait(self.pause)
+            self.ended.wait(max(0.0, began + self.every - time.monotonic()))
 
     def one(self) -> None:
         """A round; what a failing one said is kept."""
@@ -73,7 +74,7 @@ def main() -> int:
         _offer_known(upstream, busy=options.busy)
         with trial_fleet(fleet_projects="all", fleet_releases="all", fleet_upstream=upstream.url) as fleet:
             _must(fleet, "provision.yml")
-            rounds = Rounds(fleet, _pause(), [], threading.Event(), [])
+            rounds = Rounds(fleet, _every(), [], threading.Event(), [])
             _warm_up(fleet, rounds, busy=options.busy)
             followed = _measure(fleet, upstream, rounds, options)
     _show(followed, rounds)
@@ -107,9 +108,9 @@ def _must(fleet: Trial, playbook: str) -> None:
         raise SystemExit(played.output)
 
 
-def _pause() -> float:
-    """What the timer of an index host waits between two rounds."""
-    return float(yaml.safe_load((_ROOT / "roles/controller/defaults/main.yml").read_text())["controller_pause_seconds"])
+def _every() -> float:
+    """Seconds from the beginning of a round to that of the next one, on an index host."""
+    return float(yaml.safe_load((_ROOT / "roles/controller/defaults/main.yml").read_text())["controller_every_seconds"])
 
 
 def _warm_up(fleet: Trial, rounds: Rounds, *, busy: bool) -> None:
@@ -119,6 +120,8 @@ def _warm_up(fleet: Trial, rounds: Rounds, *, busy: bool) -> None:
         return
     for _ in range(3):
         rounds.one()
+        if rounds.failed:
+            raise SystemExit(rounds.failed[0])
     rounds.seconds.clear()
 
 
@@ -159,7 +162,7 @@ def _wait(condition: Callable[[], bool], seconds: float) -> None:
 
 
 def _show(followed: Sequence[Followed], rounds: Rounds) -> None:
-    print(f"{len(followed)} releases, {len(rounds.seconds)} rounds of {_spread(rounds.seconds)}, {rounds.pause:.0f} s apart")
+    print(f"{len(followed)} releases, {len(rounds.seconds)} rounds of {_spread(rounds.seconds)}, one every {rounds.every:.0f} s")
     print("| stage | median s | longest s |\n|---|--:|--:|")
     for stage in STAGES:
         told = [seconds for each in followed if (seconds := stage.seconds(each)) is not None]
