@@ -1527,7 +1527,7 @@ DECLARE
     before text := current_setting('lock_timeout');
 BEGIN
     PERFORM set_config('lock_timeout', '2s', true);
-    PERFORM pg_advisory_xact_lock(hashtext('lease_batch'));
+    PERFORM pg_advisory_xact_lock(hashtext('lease_batch'), pg_backend_pid() % 4);
     PERFORM set_config('lock_timeout', before, true);
 EXCEPTION WHEN lock_not_available THEN
     -- The setting is what it was: all of this block is undone.

@@ -28,14 +28,15 @@ RETURNS bigint[] LANGUAGE sql STABLE AS $$
     FROM ranked WHERE place <= most_builds AND (place = 1 OR seconds_before < budget_seconds)
 $$;
 
--- One leaser at a time, until its transaction ends: sixty-four at the same head of the queue would each look past what the others hold.
+-- Four leasers at a time, until their transactions end: sixty-four at the same head of the queue would each look past what the others
+-- hold; one alone would leave the other processors idle, and everybody would wait for each commit to reach the disk.
 -- Who has waited two seconds goes on without a turn, since what keeps leases apart are locks of rows.
 CREATE OR REPLACE FUNCTION take_turn() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     before text := current_setting('lock_timeout');
 BEGIN
     PERFORM set_config('lock_timeout', '2s', true);
-    PERFORM pg_advisory_xact_lock(hashtext('lease_batch'));
+    PERFORM pg_advisory_xact_lock(hashtext('lease_batch'), pg_backend_pid() % 4);
     PERFORM set_config('lock_timeout', before, true);
 EXCEPTION WHEN lock_not_available THEN
     -- The setting is what it was: all of this block is undone.
