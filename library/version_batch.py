@@ -30,7 +30,9 @@ options:
     type: list
     elements: str
   spool_seconds:
-    description: Work each slot of a builder should have waiting, in seconds. A builder is hungry below half of it.
+    description:
+      - Work each slot of a builder should have waiting, in seconds; less as the queue empties.
+      - A builder is hungry below half of that.
     type: float
     default: 7200
   lease_seconds:
@@ -94,10 +96,6 @@ held:
   description: The batches leased to the builders, of which some may have arrived and begun. Delivering one again does no harm.
   returned: O(state=held)
   type: list
-hungry:
-  description: Builders with room in their spools.
-  returned: always
-  type: list
 holding:
   description: Builders that builds are leased to.
   returned: always
@@ -158,7 +156,6 @@ try:
     from piwheels_builder.queue import breaker, leasing
     from piwheels_builder.queue.batch import Batch
     from piwheels_builder.queue.forecast import forecast, told
-    from piwheels_builder.queue.plan import hungry
 except ImportError:
     IMPORT_ERROR: str | None = traceback.format_exc()
 else:
@@ -216,7 +213,6 @@ def act(connection: Connection, params: dict[str, Any]) -> dict[str, Any]:
         result["plan"] = list(told(forecast(connection, policy), datetime.now(UTC)))
     loads = leasing.builder_loads(connection, params["builders"])
     result["paused"] = {load.name: load.standing_reason for load in loads if load.standing in breaker.NOT_SERVED}
-    result["hungry"] = [load.name for load in hungry(loads, params["spool_seconds"])]
     result["holding"] = [load.name for load in loads if load.spool_builds]
     result["waiting"] = [load.name for load in loads if load.is_awaited]
     result["time"] = leasing.clock(connection)

@@ -22,7 +22,7 @@ from piwheels_builder.queue.plan import SMALLEST_BATCH_SECONDS, BuilderLoad, Por
 from piwheels_builder.targets import Target
 
 #: A batch never holds more, however short its builds are: a lease lost loses no more than this.
-MOST_BUILDS = 500
+MOST_BUILDS = 2000
 #: Urgent work that each slot of a builder may hold besides what fills its spool: as much as is begun within minutes.
 URGENT_SPOOL_SECONDS = 600.0
 #: Attempts that teach, in one call.

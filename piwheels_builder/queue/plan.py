@@ -7,6 +7,11 @@ from dataclasses import dataclass
 SMALLEST_BATCH_SECONDS = 60.0
 #: A builder is hungry when its spool holds less than this part of what it should.
 LOW_WATER = 0.5
+#: Of a queue that runs empty, the part that is handed out: who is asked again soon need not guess how the rest is best shared.
+HANDED_OUT = 0.25
+#: Where all builders are served at once, each slot's share of all work, up to this, is handed out whole: nobody is asked again
+#: until the next round.
+ROUND_SECONDS = 240.0
 
 
 @dataclass(frozen=True)
@@ -45,41 +50,37 @@ class Portion:
     builds: int | None = None
 
 
-def hungry(loads: Sequence[BuilderLoad], spool_seconds: float) -> list[BuilderLoad]:
-    """Builders to serve whose spool has run below the low-water mark, or has fewer builds than they have slots, however long.
-
-    ``spool_seconds`` is what each slot should have waiting.
-    """
-    return [load for load in loads if load.is_served and _is_low(load, spool_seconds)]
-
-
-def _is_low(load: BuilderLoad, spool_seconds: float) -> bool:
-    return load.spool_seconds < LOW_WATER * spool_seconds * load.slots or load.spool_builds < load.slots
-
-
 def portions(
     loads: Sequence[BuilderLoad], leasable_seconds: float, spool_seconds: float, slots: int | None = None
 ) -> list[Portion]:
-    """A portion for every hungry builder, the emptiest first: its share of half of what is left,
-    at most what fills its spool.
+    """A portion for every hungry builder, the emptiest first: what its spool lacks of what it should hold.
 
-    Halving what is left each time lets batches shrink as the queue empties, so that no builder ends the run with hours of work
-    while the others are idle. ``slots`` are those of the whole fleet, so that a builder which asks for itself gets its share;
-    None: ``loads`` are all of it.
+    That is ``spool_seconds`` a slot, and less as the queue empties, so that no builder ends the run with hours of work while the
+    others are idle. Hungry is whose spool has run below the low-water mark, or has fewer builds than it has slots, however long.
+    ``slots`` are those of the whole fleet, so that a builder which asks for itself gets its share; None: ``loads`` are all of it.
     """
-    slots = slots or sum(load.slots for load in loads if load.is_served)
-    left = leasable_seconds
-    planned = []
-    for load in sorted(hungry(loads, spool_seconds), key=lambda load: load.spool_seconds / load.slots):
-        if left > 0:
-            portion = _portion(load, left * load.slots / (2 * slots), spool_seconds * load.slots - load.spool_seconds)
-            planned.append(portion)
-            left -= portion.seconds
+    served = [load for load in loads if load.is_served]
+    slots = slots or sum(load.slots for load in served)
+    least = _until_next_round(served, leasable_seconds, slots)
+    each = min(spool_seconds, max(HANDED_OUT * leasable_seconds / max(slots, 1), least))
+    left, planned = leasable_seconds, []
+    for load in sorted(served, key=lambda load: load.spool_seconds / load.slots):
+        is_low = load.spool_seconds < load.slots * max(LOW_WATER * each, min(least, each))
+        if left > 0 and (is_low or load.spool_builds < load.slots):
+            planned.append(_portion(load, each, spool_seconds))
+            left -= planned[-1].seconds
     return planned
 
 
-def _portion(load: BuilderLoad, share: float, room: float) -> Portion:
-    if room > 0:
-        return Portion(load.name, min(max(share, SMALLEST_BATCH_SECONDS), room))
+def _until_next_round(served: Sequence[BuilderLoad], leasable_seconds: float, slots: int) -> float:
+    """What each slot needs, of an equal share of all work; nothing where a builder asks for itself, which it does again soon."""
+    if sum(load.slots for load in served) < slots or not served:
+        return 0
+    return min(ROUND_SECONDS, (leasable_seconds + sum(load.spool_seconds for load in served)) / slots)
+
+
+def _portion(load: BuilderLoad, each: float, spool_seconds: float) -> Portion:
+    if (room := spool_seconds * load.slots - load.spool_seconds) > 0:
+        return Portion(load.name, min(max(each * load.slots - load.spool_seconds, SMALLEST_BATCH_SECONDS), room))
     # Its spool is full of builds that are fewer than its slots.
     return Portion(load.name, SMALLEST_BATCH_SECONDS, load.slots - load.spool_builds)

@@ -25,7 +25,7 @@ def test_it_leases_for_every_hungry_builder_in_one_call(fleet: Fleet) -> None:
 
 def test_an_empty_queue_changes_nothing(fleet: Fleet) -> None:
     leased = version_batch(fleet)
-    assert (leased["changed"], leased["batches"], leased["hungry"]) == (False, {}, ["pi1"])
+    assert (leased["changed"], leased["batches"]) == (False, {})
 
 
 def test_check_mode_shows_the_batch_and_leaves_it(fleet: Fleet) -> None:
@@ -114,7 +114,7 @@ def test_whoever_has_a_log_waiting_is_waiting_and_a_quarantined_builder_is_not(f
     fleet.ask("SELECT suspect_builder('pi1', 'its log changed', true)")
     fleet.want("next")
     counted = version_batch(fleet, state="counted")
-    assert (counted["waiting"], counted["hungry"], counted["paused"]) == ([], [], {"pi1": "its log changed"})
+    assert (counted["waiting"], counted["paused"]) == ([], {"pi1": "its log changed"})
     assert "quarantined are pi1 (its log changed)" in str(counted["stopped"])
     fleet.ask("SELECT resume_dispatch('pi1')")
     fleet.ask("SELECT log_stored(attempt_id, 'log') FROM log_awaiting")

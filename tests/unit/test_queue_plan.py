@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from piwheels_builder.queue.plan import SMALLEST_BATCH_SECONDS, BuilderLoad, Portion, hungry, portions
+from piwheels_builder.queue.plan import ROUND_SECONDS, SMALLEST_BATCH_SECONDS, BuilderLoad, Portion, portions
 
 
 def load(name: str, spool_seconds: float = 0, slots: int = 1, standing: str = "active", builds: int = 100) -> BuilderLoad:
@@ -26,17 +26,30 @@ def given(*arguments: object, **options: object) -> list[tuple[str, float]]:
     ],
 )
 def test_a_builder_is_hungry_below_half_of_what_its_slots_should_have(builder: BuilderLoad, is_hungry: bool) -> None:
-    assert bool(hungry([builder], 7200)) is is_hungry
+    assert bool(portions([builder], 1e9, 7200)) is is_hungry
 
 
-def test_a_full_queue_fills_spools_and_an_emptying_one_is_shared() -> None:
-    loads = [load("a"), load("b", 3000)]
-    assert given(loads, 1e6, 7200) == [("a", 7200), ("b", 4200)]
-    assert given(loads, 1000, 7200) == [("a", 250), ("b", 187.5)]
+def test_a_full_queue_fills_spools() -> None:
+    assert given([load("a"), load("b", 3000)], 1e6, 7200) == [("a", 7200), ("b", 4200)]
 
 
-def test_one_builder_that_asks_for_itself_gets_its_share_and_not_half_of_all() -> None:
-    assert given([load("pi7")], 38_000, 7200, slots=19) == [("pi7", 1000)]
+def test_spools_shrink_with_the_queue() -> None:
+    assert given([load("a"), load("b", 100)], 8000, 7200) == [("a", 1000), ("b", 900)]
+    assert given([load("a", 600), load("b", 600)], 8000, 7200) == []
+
+
+def test_a_round_gives_each_slot_work_until_the_next_one() -> None:
+    assert given([load("a"), load("b")], 2 * ROUND_SECONDS, 7200) == [("a", ROUND_SECONDS), ("b", ROUND_SECONDS)]
+
+
+def test_a_slot_that_builds_gets_what_comes_next_before_it_ends() -> None:
+    assert given([load("a", 30, builds=1)], 30, 7200) == [("a", SMALLEST_BATCH_SECONDS)]
+    assert given([load("a", ROUND_SECONDS, builds=1)], 30, 7200) == []
+
+
+def test_one_builder_that_asks_for_itself_gets_its_share_and_leaves_the_rest() -> None:
+    assert given([load("pi7")], 19_000 * 4, 7200, slots=19) == [("pi7", 1000)]
+    assert given([load("pi7", 600)], 19_000 * 4, 7200, slots=19) == []
 
 
 def test_the_last_crumbs_are_not_split() -> None:
@@ -48,7 +61,7 @@ def test_an_empty_queue_gives_nothing() -> None:
 
 
 def test_slots_count() -> None:
-    assert given([load("four", slots=4), load("one")], 2000, 7200) == [("four", 800), ("one", pytest.approx(120))]
+    assert given([load("four", slots=4), load("one")], 2000, 7200) == [("four", 960), ("one", 240)]
 
 
 def test_a_slot_is_not_left_without_a_build_however_long_the_others_are() -> None:
@@ -58,4 +71,4 @@ def test_a_slot_is_not_left_without_a_build_however_long_the_others_are() -> Non
 
 
 def test_nobody_who_is_not_served_gets_a_share() -> None:
-    assert given([load("a"), load("paused", standing="paused")], 1000, 7200) == [("a", 500)]
+    assert given([load("a"), load("paused", standing="paused")], 2000, 7200) == [("a", 500)]
