@@ -114,6 +114,9 @@ class Simulation:
         begun = self._left == sum(len(builder.running) for builder in builders)
         leasable = frozenset() if full or begun else self._database.leasable_classes(now)
         self.idleness.see(now, builders, self._left, leasable)
+        if all(builder.idle for builder in builders) and self._left == self._database.unfinished()[1]:
+            # All that is left was parked for the operator.
+            self._left = 0
         self._at(now + WATCH, self._watch)
 
     # Dispatch.
