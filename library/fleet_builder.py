@@ -34,6 +34,10 @@ options:
     description: Builds it runs at once.
     type: int
     default: 1
+  slowness:
+    description: How many times as long as on a Pi 4 a build takes. Its share of the work is as much smaller.
+    type: float
+    default: 1
   targets:
     description: What it builds for, each written like C(cp311-armv7l-bookworm). Required with O(state=present).
     type: list
@@ -109,6 +113,7 @@ ARGUMENTS = {
     "state": {"type": "str", "choices": ["present", "retired"], "default": "present"},
     "memory_mb": {"type": "int"},
     "slots": {"type": "int", "default": 1},
+    "slowness": {"type": "float", "default": 1},
     "targets": {"type": "list", "elements": "str"},
     "certificate": {"type": "str"},
     "host_keys": {"type": "list", "elements": "str", "no_log": False},
@@ -148,7 +153,9 @@ def register(connection: Connection, params: dict[str, Any]) -> bool:
     targets = [Target.parse(target) for target in params["targets"]]
     serial = None if params["certificate"] is None else serial_of(params["certificate"])
     identity = Identity(serial, params["host_keys"], params["address"])
-    return register_builder(connection, params["name"], params["memory_mb"], params["slots"], targets, identity=identity)
+    return register_builder(
+        connection, params["name"], params["memory_mb"], params["slots"], targets, slowness=params["slowness"], identity=identity
+    )
 
 
 def shown(told: dict[str, Any]) -> str:

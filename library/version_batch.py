@@ -234,8 +234,8 @@ def lease(connection: Connection, params: dict[str, Any]) -> dict[str, Any]:
     trips = breaker.trip_breaker(connection)
     loads = leasing.builder_loads(connection, params["builders"])
     # Of the whole fleet: a batch for one builder is its share of what is left.
-    slots = leasing.served_slots(connection)
-    batches = leasing.lease_batches(connection, loads, params["spool_seconds"], term, slots=slots)
+    fleet = leasing.served_fleet(connection)
+    batches = leasing.lease_batches(connection, loads, params["spool_seconds"], term, fleet=fleet)
     return {
         "changed": bool(batches or reclaimed or woken or trips),
         "warnings": [f"{trip}; `piwheels-builder failures` shows what fails" for trip in trips],

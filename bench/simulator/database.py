@@ -18,7 +18,7 @@ from bench.simulator.work import Release
 from piwheels_builder.db.connect import Connection, connected
 from piwheels_builder.db.embedded import EmbeddedDatabase
 from piwheels_builder.queue.batch import Batch
-from piwheels_builder.queue.leasing import builder_loads, lease_batches, served_slots, tend
+from piwheels_builder.queue.leasing import builder_loads, lease_batches, served_fleet, tend
 from piwheels_builder.queue.members import register_builder
 from piwheels_builder.targets import Target
 
@@ -45,7 +45,7 @@ def fill(database: EmbeddedDatabase, releases: Sequence[Release], builders: Sequ
     """Builders and a queue of everything, nothing of it tried. Ids of builds are those of releases."""
     with connected(database.conninfo("piwheels_owner")) as connection:
         for builder in builders:
-            register_builder(connection, builder.name, builder.memory_mb, builder.slots, [TARGET])
+            register_builder(connection, builder.name, builder.memory_mb, builder.slots, [TARGET], slowness=1 / builder.speed)
         names = {each.project_id: each.project for each in releases}
         _copy(connection, "project", ("project_id", "name"), names.items())
         columns = ("release_id", "project_id", "version", "spelling", "newest_first")
@@ -53,7 +53,7 @@ def fill(database: EmbeddedDatabase, releases: Sequence[Release], builders: Sequ
         _copy(connection, "upstream_file", ("project_id", "filename", "release_id", "kind", "url", "size"), map(_sdist, releases))
         builds = ((r.release_id, r.release_id, 1, "wanted") for r in releases)
         _copy(connection, "build", ("build_id", "release_id", "target_id", "reason"), builds)
-        queue = ((r.release_id, 1, r.priority, r.guess) for r in releases)
+        queue = ((r.release_id, 1, r.priority, r.estimate) for r in releases)
         _copy(connection, "queue", ("build_id", "target_id", "priority", "estimate_seconds"), queue)
     with connected(database.superuser_conninfo(database.name), autocommit=True) as connection:
         _queries.analyze(connection)
@@ -99,7 +99,7 @@ class VirtualDatabase:
         self._set_time(self._dispatcher, now)
         tend(self._dispatcher, TERM)
         loads = builder_loads(self._dispatcher, names)
-        batches = lease_batches(self._dispatcher, loads, spool_seconds, TERM, slots=served_slots(self._dispatcher))
+        batches = lease_batches(self._dispatcher, loads, spool_seconds, TERM, fleet=served_fleet(self._dispatcher))
         self._dispatcher.commit()
         return batches
 

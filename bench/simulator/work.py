@@ -2,12 +2,13 @@
 
 
 Nothing was ever built when a simulated run begins, so the queue knows no more than the size of each sdist: the hardest start.
+Or all of it was built before, for another target: the queue knows about how long each build takes.
 """
 
 import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from piwheels_builder.catalogue.needs import BACK_CATALOGUE, NEWEST
 from piwheels_builder.catalogue.wanting import guess_seconds
@@ -28,6 +29,8 @@ FIRST_RUN, LONGEST = 752_817, 6 * 3600.0
 SDIST_BYTES, SIZE_TELLS = (25_000, 1.9), 0.5
 #: Peak memory of an attempt in bytes: median and sigma (log-normal). Assumed.
 PURE_BYTES, COMPILING_BYTES = (55e6, 0.25), (160e6, 0.8)
+#: How far the same release's time for one target is from that for another: sigma (log-normal). Assumed.
+ANOTHER_TARGET = 0.2
 #: A project's releases end alike but for one in twenty. Assumed.
 OUTLIERS = 0.05
 
@@ -51,6 +54,8 @@ class Release:
     number: int
     sdist_bytes: int
     truth: Truth
+    #: What the queue expects it to take, in seconds.
+    estimate: float
 
     @property
     def project(self) -> str:
@@ -64,15 +69,19 @@ class Release:
     def priority(self) -> int:
         return NEWEST if self.number == 1 else BACK_CATALOGUE
 
-    @property
-    def guess(self) -> float:
-        """The estimate that a sync gives a build without history, in seconds."""
-        return guess_seconds(self.sdist_bytes)
+
+def releases(count: int, seed: int, *, known: bool = False) -> Iterator[Release]:
+    """``count`` releases, the same for the same seed; ``known`` where they were built before, for another target."""
+    dice, memory = random.Random(seed), random.Random(seed + 1)
+    for release in _releases(dice, count):
+        if known:
+            estimate = release.truth.seconds * memory.lognormvariate(0, ANOTHER_TARGET)
+            yield replace(release, estimate=max(estimate, 0.1))
+        else:
+            yield release
 
 
-def releases(count: int, seed: int) -> Iterator[Release]:
-    """``count`` releases, the same for the same seed."""
-    dice = random.Random(seed)
+def _releases(dice: random.Random, count: int) -> Iterator[Release]:
     longest = LONGEST * min(1, count / FIRST_RUN)
     made = project = 0
     while made < count:
@@ -94,4 +103,6 @@ def _of_project(dice: random.Random, project: int, several: int, before: int, lo
         seconds = median * math.exp(between * slow + within * dice.gauss(0, 1))
         outcome = builds if dice.random() >= OUTLIERS else not builds
         peak = int(dice.lognormvariate(math.log(memory[0]), memory[1]))
-        yield Release(before + number, project, number, size, Truth(min(seconds, longest), peak, outcome, compiled))
+        yield Release(
+            before + number, project, number, size, Truth(min(seconds, longest), peak, outcome, compiled), guess_seconds(size)
+        )

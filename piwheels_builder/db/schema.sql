@@ -128,8 +128,10 @@ CREATE TABLE public.builder (
     session_since timestamp with time zone,
     former_sessions uuid[] DEFAULT '{}'::uuid[] NOT NULL,
     trusted_until timestamp with time zone,
+    slowness real DEFAULT 1 NOT NULL,
     CONSTRAINT former_sessions_are_few CHECK ((cardinality(former_sessions) <= 50)),
-    CONSTRAINT memory_class_is_known CHECK (((memory_class >= 0) AND (memory_class <= 2)))
+    CONSTRAINT memory_class_is_known CHECK (((memory_class >= 0) AND (memory_class <= 2))),
+    CONSTRAINT slowness_is_sane CHECK (((slowness >= (0.01)::double precision) AND (slowness <= (100)::double precision)))
 );
 COMMENT ON COLUMN public.builder.memory_class IS '0: up to 1 GiB of memory, 1: up to 4 GiB, 2: more';
 CREATE FUNCTION public.answer_without_lease(me public.builder, of_lease uuid, of_build bigint) RETURNS text
@@ -661,9 +663,9 @@ BEGIN
         RETURN 0;
     END IF;
     WITH news AS MATERIALIZED (
-        SELECT attempt_id, project_id, seconds, estimate_seconds, blame,
-               (SELECT count(*) FROM memory_limit WHERE peak_memory > 0.8 * bytes) > memory_class OR blame = 'memory' AS outgrown
-        FROM attempt JOIN outcome_meaning USING (outcome)
+        SELECT attempt_id, project_id, seconds / slowness AS seconds, estimate_seconds, blame,
+               (SELECT count(*) FROM memory_limit WHERE peak_memory > 0.8 * bytes) > attempt.memory_class OR blame = 'memory' AS outgrown
+        FROM attempt JOIN outcome_meaning USING (outcome) JOIN builder USING (builder_id)
         WHERE attempt_id > until ORDER BY attempt_id LIMIT most
     ), surprising AS (
         SELECT DISTINCT project_id FROM news
@@ -677,7 +679,8 @@ BEGIN
                    max(greatest((SELECT count(*) FROM memory_limit WHERE last.peak_memory > 0.8 * bytes),
                                 CASE blame WHEN 'memory' THEN last.memory_class + 1 ELSE 0 END)) AS needed
             FROM (
-                SELECT attempt.seconds, peak_memory, memory_class, blame FROM attempt JOIN outcome_meaning USING (outcome)
+                SELECT attempt.seconds / slowness AS seconds, peak_memory, attempt.memory_class, blame
+                FROM attempt JOIN outcome_meaning USING (outcome) JOIN builder USING (builder_id)
                 WHERE attempt.project_id = surprising.project_id AND blame <> 'infrastructure'
                 ORDER BY attempt_id DESC LIMIT 5
             ) AS last
@@ -703,7 +706,7 @@ BEGIN
     SELECT count(*) INTO changed FROM changes;
     RETURN changed;
 END $$;
-CREATE FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) RETURNS TABLE(lease_id uuid, build_id bigint, expires_at timestamp with time zone, estimate_seconds real, memory_class smallint, project text, version text, python text, architecture text, os_release text, filename text, url text, sha256 text, size bigint, upload_time timestamp with time zone)
+CREATE FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval, longest_seconds real DEFAULT 'Infinity'::real, critical_seconds real DEFAULT 'Infinity'::real) RETURNS TABLE(lease_id uuid, build_id bigint, expires_at timestamp with time zone, estimate_seconds real, memory_class smallint, project text, version text, python text, architecture text, os_release text, filename text, url text, sha256 text, size bigint, upload_time timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
@@ -729,7 +732,9 @@ BEGIN
     END IF;
     PERFORM take_turn();
     LOOP
-        chosen := next_builds(me, CASE WHEN wanted IS NULL THEN budget_seconds ELSE 'Infinity' END::real, reach, passed_over);
+        chosen := next_builds(
+            me, CASE WHEN wanted IS NULL THEN budget_seconds ELSE 'Infinity' END::real, reach, longest_seconds, critical_seconds,
+            passed_over);
         EXIT WHEN chosen IS NULL;
         wanted := coalesce(wanted, cardinality(chosen));
         SELECT array_agg(build_id ORDER BY place) INTO locked
@@ -895,7 +900,7 @@ BEGIN
     END IF;
     RETURN me;
 END $$;
-CREATE FUNCTION public.next_builds(for_builder public.builder, budget_seconds real, most_builds integer, passed_over bigint[]) RETURNS bigint[]
+CREATE FUNCTION public.next_builds(for_builder public.builder, budget_seconds real, most_builds integer, longest_seconds real, critical_seconds real, passed_over bigint[]) RETURNS bigint[]
     LANGUAGE sql STABLE
     AS $$
     WITH head AS (
@@ -903,21 +908,31 @@ CREATE FUNCTION public.next_builds(for_builder public.builder, budget_seconds re
         FROM builder_target
         CROSS JOIN generate_series(0, for_builder.memory_class) AS class
         CROSS JOIN LATERAL (
-            SELECT queue.build_id, queue.priority, queue.memory_class, queue.estimate_seconds
-            FROM queue
-            WHERE queue.target_id = builder_target.target_id AND queue.memory_class = class
-              AND queue.lease_id IS NULL AND queue.waits_for IS NULL AND queue.held IS NULL AND queue.not_before = '-infinity'
-              AND queue.build_id <> ALL (passed_over)
-            ORDER BY queue.priority, queue.estimate_seconds DESC, queue.build_id
-            LIMIT most_builds
+            (SELECT queue.build_id, queue.priority, queue.memory_class, queue.estimate_seconds * for_builder.slowness AS seconds
+             FROM queue
+             WHERE queue.target_id = builder_target.target_id AND queue.memory_class = class
+               AND queue.lease_id IS NULL AND queue.waits_for IS NULL AND queue.held IS NULL AND queue.not_before = '-infinity'
+               AND NOT (queue.priority = 2 AND queue.estimate_seconds >= critical_seconds)
+               AND queue.estimate_seconds <= longest_seconds / for_builder.slowness AND queue.build_id <> ALL (passed_over)
+             ORDER BY queue.priority, queue.estimate_seconds DESC, queue.build_id
+             LIMIT most_builds)
+            UNION ALL
+            (SELECT queue.build_id, 1, queue.memory_class, queue.estimate_seconds * for_builder.slowness
+             FROM queue
+             WHERE queue.target_id = builder_target.target_id AND queue.memory_class = class
+               AND queue.lease_id IS NULL AND queue.waits_for IS NULL AND queue.held IS NULL AND queue.not_before = '-infinity'
+               AND queue.priority = 2 AND queue.estimate_seconds >= critical_seconds
+               AND queue.estimate_seconds <= longest_seconds / for_builder.slowness AND queue.build_id <> ALL (passed_over)
+             ORDER BY queue.estimate_seconds DESC, queue.build_id
+             LIMIT most_builds)
         ) AS candidate
         WHERE builder_target.builder_id = for_builder.builder_id
     ), ranked AS (
         SELECT head.build_id,
                row_number() OVER line AS place,
                sum(head.counted) OVER line - head.counted AS seconds_before
-        FROM (SELECT *, least(estimate_seconds, budget_seconds / for_builder.slots) AS counted FROM head) AS head
-        WINDOW line AS (ORDER BY priority, memory_class DESC, estimate_seconds DESC, build_id)
+        FROM (SELECT *, least(seconds, budget_seconds / for_builder.slots) AS counted FROM head) AS head
+        WINDOW line AS (ORDER BY priority, memory_class DESC, seconds DESC, build_id)
     )
     SELECT array_agg(build_id ORDER BY place)
     FROM ranked WHERE place <= most_builds AND (place = 1 OR seconds_before < budget_seconds)
@@ -1261,7 +1276,7 @@ BEGIN
     PERFORM wake_siblings(its_build);
     RETURN true;
 END $$;
-CREATE FUNCTION public.register_builder(its_name text, its_memory_class integer, its_slots integer, its_targets smallint[], its_certificate_serial numeric DEFAULT NULL::numeric, its_host_keys text[] DEFAULT NULL::text[], its_address text DEFAULT NULL::text) RETURNS boolean
+CREATE FUNCTION public.register_builder(its_name text, its_memory_class integer, its_slots integer, its_targets smallint[], its_certificate_serial numeric DEFAULT NULL::numeric, its_host_keys text[] DEFAULT NULL::text[], its_address text DEFAULT NULL::text, its_slowness real DEFAULT 1) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'public', 'pg_temp'
     AS $_$
@@ -1281,10 +1296,10 @@ BEGIN
     UPDATE builder
     SET standing = 'active', standing_reason = NULL, trusted_until = NULL, session = NULL, session_since = NULL, former_sessions = '{}'
     WHERE name = its_name AND standing = 'retired';
-    INSERT INTO builder (name, login, memory_class, slots, certificate_serial, host_keys, address)
-    VALUES (its_name, its_login, its_memory_class, its_slots, its_certificate_serial, its_host_keys, its_address)
+    INSERT INTO builder (name, login, memory_class, slots, slowness, certificate_serial, host_keys, address)
+    VALUES (its_name, its_login, its_memory_class, its_slots, its_slowness, its_certificate_serial, its_host_keys, its_address)
     ON CONFLICT (name) DO UPDATE SET
-        memory_class = excluded.memory_class, slots = excluded.slots,
+        memory_class = excluded.memory_class, slots = excluded.slots, slowness = excluded.slowness,
         certificate_serial = coalesce(excluded.certificate_serial, builder.certificate_serial),
         host_keys = coalesce(excluded.host_keys, builder.host_keys), address = coalesce(excluded.address, builder.address)
     RETURNING builder_id INTO known;
@@ -1558,7 +1573,7 @@ CREATE FUNCTION public.told_of_builder(its_name text) RETURNS jsonb
     SET search_path TO 'public', 'pg_temp'
     AS $$
     SELECT jsonb_build_object(
-        'standing', standing, 'memory_class', memory_class, 'slots', slots, 'address', address,
+        'standing', standing, 'memory_class', memory_class, 'slots', slots, 'slowness', slowness, 'address', address,
         'certificate_serial', certificate_serial::text, 'host_keys', host_keys,
         'targets', (
             SELECT coalesce(jsonb_agg(python || '-' || architecture || '-' || os_release ORDER BY target_id), '[]')
@@ -1905,11 +1920,12 @@ CREATE VIEW public.builder_load AS
     builder.memory_class,
     builder.slots,
     builder.last_seen_at,
-    COALESCE(spool.seconds, (0)::real) AS spool_seconds,
+    (COALESCE(spool.seconds, (0)::real) * builder.slowness) AS spool_seconds,
     COALESCE(spool.builds, (0)::bigint) AS spool_builds,
     COALESCE(outbox.wheels, (0)::bigint) AS wheels_waiting,
     COALESCE(logs.number, (0)::bigint) AS logs_waiting,
-    COALESCE(outbox.held, (0)::bigint) AS wheels_held
+    COALESCE(outbox.held, (0)::bigint) AS wheels_held,
+    builder.slowness
    FROM (((public.builder
      CROSS JOIN LATERAL ( SELECT sum(queue.estimate_seconds) AS seconds,
             count(*) AS builds
@@ -2442,8 +2458,8 @@ GRANT ALL ON FUNCTION public.is_trusted(public.builder, recorded timestamp with 
 REVOKE ALL ON FUNCTION public.largest_class(of_target smallint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.learn_estimates(most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.learn_estimates(most integer) TO piwheels_dispatcher;
-REVOKE ALL ON FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval, longest_seconds real, critical_seconds real) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval, longest_seconds real, critical_seconds real) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.listings_written(seen_changes bigint, its_names integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.listings_written(seen_changes bigint, its_names integer) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.log_stored(its_attempt bigint, its_filename text) FROM PUBLIC;
@@ -2457,7 +2473,7 @@ REVOKE ALL ON FUNCTION public.may_be_wheel_of(its_build bigint, filename text) F
 REVOKE ALL ON FUNCTION public.mind_silent_hosted_pis(prefix text, silence interval, most integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.moved(average real, weight real, event boolean, counts boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.my_builder() FROM PUBLIC;
-REVOKE ALL ON FUNCTION public.next_builds(for_builder public.builder, budget_seconds real, most_builds integer, passed_over bigint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.next_builds(for_builder public.builder, budget_seconds real, most_builds integer, longest_seconds real, critical_seconds real, passed_over bigint[]) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.note_demand(its_project text, its_version text, times integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.note_demand(its_project text, its_version text, times integer) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.note_health(its_builder integer, its_priority smallint, its_project integer, its_outcome public.outcome, whose public.blame, again boolean) FROM PUBLIC;
@@ -2486,7 +2502,7 @@ GRANT ALL ON FUNCTION public.record_attempt(of_lease uuid, of_build bigint, its_
 REVOKE ALL ON FUNCTION public.recount_statistics() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.refuse_wheel(its_wheel bigint, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.refuse_wheel(its_wheel bigint, why text) TO piwheels_publisher;
-REVOKE ALL ON FUNCTION public.register_builder(its_name text, its_memory_class integer, its_slots integer, its_targets smallint[], its_certificate_serial numeric, its_host_keys text[], its_address text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.register_builder(its_name text, its_memory_class integer, its_slots integer, its_targets smallint[], its_certificate_serial numeric, its_host_keys text[], its_address text, its_slowness real) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.release_lease(of_lease uuid, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.release_lease(of_lease uuid, why text) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.replicas() FROM PUBLIC;

@@ -26,13 +26,16 @@ _BUILT, _WHEEL_BYTES = 0.76, 342_000.0
 
 @dataclass(frozen=True)
 class TargetWork:
-    """What is queued for a target: estimated seconds of all builds and of the longest; slots of active builders that serve it."""
+    """What is queued for a target: estimated seconds of all builds and of the longest; slots of active builders that serve it, and
+    the seconds of a Pi 4 that these do in one.
+    """
 
     target: str
     builds: int
     seconds: float
     longest: float
     slots: int
+    speed: float
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,15 @@ class EstimateError:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What lies ahead. ``slots`` of the whole fleet of ``pis``; ``built`` is the share of attempts with a wheel, of ``wheel_bytes``
-    each; ``saved`` is what upstream's wheels save, None where all is built or nobody asked.
+    """What lies ahead. ``slots`` of the whole fleet of ``pis``, which do ``speed`` seconds of a Pi 4's slot in one.
+
+    ``built`` is the share of attempts with a wheel, of ``wheel_bytes`` each; ``saved`` is what upstream's wheels save, None where
+    all is built or nobody asked.
     """
 
     work: tuple[TargetWork, ...]
     slots: int
+    speed: float
     error: EstimateError | None
     built: float = _BUILT
     wheel_bytes: float = _WHEEL_BYTES
@@ -80,12 +86,12 @@ class Forecast:
 
     @property
     def slot_seconds(self) -> float:
-        """Seconds that one slot would take for all of it."""
+        """Seconds that one slot of a Pi 4 would take for all of it."""
         return self.bias * sum(each.seconds for each in self.work)
 
     def pi_seconds(self, slot_seconds: float) -> float | None:
         """Seconds of one whole Pi, of the mean one, for so many of one slot; None without any."""
-        return slot_seconds * self.pis / self.slots if self.slots else None
+        return slot_seconds * self.pis / self.speed if self.slots else None
 
     @property
     def bytes(self) -> float:
@@ -100,8 +106,8 @@ class Forecast:
         """
         if any(not each.slots for each in self.work):
             return None
-        alone = (max(each.seconds / each.slots, each.longest) for each in self.work)
-        together = sum(each.seconds for each in self.work) / max(1, self.slots)
+        alone = (max(each.seconds / each.speed, each.longest) for each in self.work)
+        together = sum(each.seconds for each in self.work) / max(0.01, self.speed)
         return self.bias * max(together, *alone) if self.work else 0.0
 
 
@@ -109,10 +115,11 @@ def forecast(connection: Connection, policy: Policy | None = None) -> Forecast:
     """The forecast of what is queued now, as the reader role; with a policy also what upstream's wheels save by it."""
     met = list(_queries.estimates_met(connection, most=_MOST))
     size = _queries.wheel_bytes(connection, most=_MOST)
-    slots, pis = _queries.fleet_size(connection)
+    slots, speed, pis = _queries.fleet_size(connection)
     return Forecast(
         work=tuple(TargetWork(*row) for row in _queries.queued_work(connection)),
         slots=slots,
+        speed=speed,
         error=EstimateError.of([(estimated, taken) for estimated, taken, _ in met]),
         built=sum(built for _, _, built in met) / len(met) if met else _BUILT,
         wheel_bytes=size or _WHEEL_BYTES,

@@ -18,7 +18,7 @@ from psycopg2.extras import register_uuid
 from piwheels_builder.db.connect import Connection, Cursor
 from piwheels_builder.errors import BadInput
 from piwheels_builder.queue.batch import Batch, LeasedBuild, Sdist
-from piwheels_builder.queue.plan import SMALLEST_BATCH_SECONDS, BuilderLoad, Portion, portions
+from piwheels_builder.queue.plan import SMALLEST_BATCH_SECONDS, BuilderLoad, Portion, ServedFleet, portions
 from piwheels_builder.targets import Target
 
 #: A batch never holds more, however short its builds are: a lease lost loses no more than this.
@@ -61,9 +61,9 @@ def builder_loads(connection: Connection, only: Iterable[str] | None = None) -> 
     return loads
 
 
-def served_slots(connection: Connection) -> int:
-    """Slots of all builders that may be given work."""
-    return int(_queries.served_slots(connection))
+def served_fleet(connection: Connection) -> ServedFleet:
+    """All builders that may be given work, together."""
+    return ServedFleet(*_queries.served_fleet(connection))
 
 
 def lease_batches(
@@ -72,17 +72,17 @@ def lease_batches(
     spool_seconds: float,
     term: timedelta,
     *,
-    slots: int | None = None,
+    fleet: ServedFleet | None = None,
 ) -> list[Batch]:
     """One batch for each hungry builder of ``loads`` that some leasable build fits, and one of urgent builds for others that are
     served.
 
-    ``slots`` are those of the whole fleet, since batches are its shares (None: ``loads`` are all of it). The caller commits,
-    delivers, or gives them back.
+    ``fleet`` is all of it, since batches are its shares (None: ``loads`` are all of it). The caller commits, delivers, or gives
+    them back.
     """
     _queries.end_delays(connection)
     leasable = _queries.leasable_seconds(connection)
-    planned = portions(loads, leasable, spool_seconds, slots)
+    planned = portions(loads, leasable, spool_seconds, fleet)
     batches = []
     for portion in chain(planned, _urgent_portions(connection, loads, {portion.builder for portion in planned})):
         rows = _lease(connection, portion, term)
@@ -153,10 +153,9 @@ def tally(connection: Connection, builders: Sequence[str], since: str) -> dict[s
 
 
 def _lease(connection: Connection, portion: Portion, term: timedelta) -> list[dict[str, Any]]:
-    builds = portion.builds or MOST_BUILDS
-    with _queries.lease_batch_cursor(
-        connection, builder=portion.builder, seconds=portion.seconds, builds=builds, term=term
-    ) as cursor:
+    bounds = {"seconds": portion.seconds, "builds": portion.builds or MOST_BUILDS}
+    long_ones = {"longest": portion.longest, "critical": portion.critical}
+    with _queries.lease_batch_cursor(connection, builder=portion.builder, term=term, **bounds, **long_ones) as cursor:
         return _named(cursor)
 
 

@@ -1,12 +1,19 @@
 -- name: builder_loads(builders)
--- These builders (null: all) with what waits in spool and outbox. Reads what is leased to them: a hundred thousand rows of a fleet with
+-- These builders (null: all) with what waits in spool and outbox, and whether a faster one builds all that they can. Reads what is leased to them: a hundred thousand rows of a fleet with
 -- full spools, and each of its builders asks every few seconds.
-SELECT name, standing, slots, spool_seconds, spool_builds, wheels_waiting, has_room, standing_reason, logs_waiting, wheels_held
+SELECT name, standing, slots, spool_seconds, spool_builds, wheels_waiting, has_room, standing_reason, logs_waiting, wheels_held, slowness,
+       slowness > (SELECT min(slowness) FROM builder WHERE standing = 'active' AND has_room) AND EXISTS (
+           SELECT FROM builder AS other
+           WHERE other.standing = 'active' AND other.has_room AND other.last_seen_at > now() - interval '10 minutes'
+             AND other.slowness < builder_load.slowness AND other.memory_class >= builder_load.memory_class
+             AND NOT EXISTS (
+                 SELECT target_id FROM builder_target JOIN builder USING (builder_id) WHERE builder.name = builder_load.name
+                 EXCEPT SELECT target_id FROM builder_target WHERE builder_target.builder_id = other.builder_id))
 FROM builder_load WHERE :builders::text[] IS NULL OR name = ANY (:builders::text[]) ORDER BY name;
 
--- name: served_slots()$
--- Slots of all builders that may be given work.
-SELECT coalesce(sum(slots), 0) FROM builder WHERE standing = 'active' AND has_room;
+-- name: served_fleet()^
+-- Of all builders that may be given work: slots, and seconds of a Pi 4 that they do in a second.
+SELECT coalesce(sum(slots), 0)::integer, coalesce(sum(slots / slowness), 0)::float FROM builder WHERE standing = 'active' AND has_room;
 
 -- name: members()
 -- Every builder of the fleet, without what it holds.
@@ -25,9 +32,9 @@ SELECT greatest(coalesce(sum(amount), 0) - (
 FROM statistics JOIN target USING (target_id)
 WHERE what LIKE 'queue free %%' AND wanted;
 
--- name: lease_batch(builder, seconds, builds, term)
+-- name: lease_batch(builder, seconds, builds, term, longest, critical)
 -- Lease one batch; no rows where nothing fits.
-SELECT * FROM lease_batch(:builder, :seconds, :builds, :term);
+SELECT * FROM lease_batch(:builder, :seconds, :builds, :term, :longest::real, :critical::real);
 
 -- name: urgent_seconds(builder)$
 -- Estimated work that should not wait behind what fills this builder's spool: forced, demanded or fresh. Reads the head of the queue's

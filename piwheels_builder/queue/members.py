@@ -49,9 +49,19 @@ def serial_of(certificate: str) -> int:
 
 
 def register_builder(
-    connection: Connection, name: str, memory_mb: int, slots: int, targets: Sequence[Target], *, identity: Identity | None = None
+    connection: Connection,
+    name: str,
+    memory_mb: int,
+    slots: int,
+    targets: Sequence[Target],
+    *,
+    slowness: float = 1.0,
+    identity: Identity | None = None,
 ) -> bool:
-    """Make the builder and its targets known, as the owner role. Returns whether anything changed. The caller commits."""
+    """Make the builder and its targets known, as the owner role. Returns whether anything changed. The caller commits.
+
+    ``slowness`` is how many times as long as on a Pi 4 a build takes.
+    """
     if not targets:
         raise BadInput(f"{name} has no target to build for: set fleet_pythons for it")
     told = identity or Identity()
@@ -65,6 +75,7 @@ def register_builder(
             certificate_serial=told.certificate_serial,
             host_keys=None if told.host_keys is None else list(told.host_keys),
             address=told.address,
+            slowness=slowness,
         )
     )
 

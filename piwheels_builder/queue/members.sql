@@ -9,10 +9,11 @@ VALUES (:python, :architecture, :os_release, :abi_order, CASE WHEN EXISTS (SELEC
 ON CONFLICT (python, architecture, os_release) DO UPDATE SET abi_order = excluded.abi_order
 RETURNING target_id;
 
--- name: register_builder(name, memory_class, slots, target_ids, certificate_serial, host_keys, address)$
+-- name: register_builder(name, memory_class, slots, target_ids, certificate_serial, host_keys, address, slowness)$
 -- Make a builder known, with its login role; null leaves what is known. True where that changed anything.
 SELECT register_builder(
-    :name, :memory_class, :slots, :target_ids::smallint[], :certificate_serial::numeric, :host_keys::text[], :address::text);
+    :name, :memory_class, :slots, :target_ids::smallint[], :certificate_serial::numeric, :host_keys::text[], :address::text,
+    :slowness::real);
 
 -- name: retire_builder(name, reason)$
 -- Take a builder out of the fleet. False where it was not in it.

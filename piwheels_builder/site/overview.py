@@ -134,5 +134,5 @@ def _as_a_person_counts(builder: FleetBuilder) -> list[tuple[int, str]]:
 def read_outlook(connection: Connection) -> Outlook:
     """Reads the whole queue."""
     ahead = forecast(connection)
-    slots = {each.target: each.slots for each in ahead.work}
-    return Outlook.of(ahead, QueueShape.of(list(queries.queue_shape(connection)), slots, ahead.bias))
+    speed = {each.target: each.speed for each in ahead.work}
+    return Outlook.of(ahead, QueueShape.of(list(queries.queue_shape(connection)), speed, ahead.bias))

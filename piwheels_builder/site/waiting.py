@@ -35,10 +35,10 @@ class Place:
 
 @dataclass(frozen=True)
 class QueueShape:
-    """Heaps of each target, and how many slots work for it; ``bias`` is what an estimated second takes."""
+    """Heaps of each target, and the seconds of a Pi 4 that its builders do in one; ``bias`` is what an estimated second takes."""
 
     heaps: Mapping[str, tuple[Heap, ...]]
-    slots: Mapping[str, int]
+    speed: Mapping[str, float]
     bias: float = 1.0
 
     def place(self, target: str, queued: Queued) -> Place:
@@ -51,15 +51,15 @@ class QueueShape:
             share = 1.0 if its < rank else heap.share_before(queued.estimate_seconds) if its == rank else 0.0
             before += share * heap.builds
             seconds += share * heap.seconds
-        slots = self.slots.get(target, 0)
-        wait = self.bias * seconds / slots if slots else None
+        speed = self.speed.get(target, 0)
+        wait = self.bias * seconds / speed if speed else None
         return Place(int(before), sum(heap.builds for heap in heaps), wait)
 
     def told(self) -> dict[str, Any]:
         """As JSON has it, for whoever computes a place anew (assets/project.js)."""
         return {
             "bias": self.bias,
-            "slots": dict(self.slots),
+            "speed": dict(self.speed),
             "heaps": {
                 target: [[heap.priority, heap.memory_class, heap.builds, heap.seconds, list(heap.points)] for heap in heaps]
                 for target, heaps in self.heaps.items()
@@ -75,12 +75,12 @@ class QueueShape:
             )
             for target, rows in told["heaps"].items()
         }
-        return cls(heaps, told["slots"], told["bias"])
+        return cls(heaps, told["speed"], told["bias"])
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[Any]], slots: Mapping[str, int], bias: float) -> "QueueShape":
+    def of(cls, rows: Sequence[Sequence[Any]], speed: Mapping[str, float], bias: float) -> "QueueShape":
         """From the rows of queue_shape (overview.sql)."""
         heaps: dict[str, list[Heap]] = {}
         for target, priority, memory_class, builds, seconds, points in rows:
             heaps.setdefault(target, []).append(Heap(priority, memory_class, builds, seconds, tuple(points)))
-        return cls({target: tuple(its) for target, its in heaps.items()}, slots, bias)
+        return cls({target: tuple(its) for target, its in heaps.items()}, speed, bias)

@@ -51,6 +51,18 @@ def test_what_surprised_is_expected_of_the_projects_other_builds(fleet: Fleet, t
     assert (fleet.queued(older) or {})["estimate_seconds"] == 7
 
 
+def test_what_a_slow_builder_took_teaches_what_a_pi_4_would_take(fleet: Fleet) -> None:
+    fleet.ask("UPDATE builder SET slowness = 2")
+    newest = fleet.want("demo", priority=1, seconds=60)
+    fleet.record("pi1", fleet.lease_all("pi1")[0]["lease_id"], newest)
+    fleet.ask("UPDATE attempt SET seconds = 600")
+    add_release(fleet, "demo", "0.9")
+    older = fleet.want("demo 0.9", priority=2, seconds=60)
+    fleet.ask("UPDATE queue SET estimate_seconds = 60 WHERE build_id = %s", older)
+    learn(fleet)
+    assert (fleet.queued(older) or {})["estimate_seconds"] == 300
+
+
 @pytest.mark.parametrize(
     ("outcome", "peak", "its_class", "needed"),
     [

@@ -8,7 +8,8 @@ import pytest
 
 from piwheels_builder.db.connect import connected
 from piwheels_builder.errors import BadInput, DatabaseRefused
-from piwheels_builder.queue.leasing import builder_loads, held_batches, release_leases, tend
+from piwheels_builder.queue.leasing import builder_loads, held_batches, release_leases, served_fleet, tend
+from piwheels_builder.queue.plan import ServedFleet
 from piwheels_builder.states import Blame, Outcome
 from piwheels_builder.targets import Target
 from tests.support.fleet import ARM64, BOOKWORM, TERM, TRIXIE, Fleet
@@ -95,6 +96,52 @@ def test_a_batch_is_worth_the_seconds_asked_for_and_never_empty(fleet: Fleet) ->
     rows = fleet.ask("SELECT build_id FROM lease_batch('pi1', 250, 500, '4 hours')")
     assert len(rows) == 3
     assert len(fleet.ask("SELECT build_id FROM lease_batch('pi1', 0, 500, '4 hours')")) == 1
+
+
+def test_a_batch_is_worth_as_many_seconds_of_the_builder_that_gets_it(fleet: Fleet) -> None:
+    fleet.ask("UPDATE builder SET slowness = 2")
+    for number in range(10):
+        fleet.want(f"project{number}", seconds=50)
+    assert len(fleet.ask("SELECT build_id FROM lease_batch('pi1', 250, 500, '4 hours')")) == 3
+    with connected(fleet.database.conninfo("piwheels_dispatcher")) as connection:
+        (load,) = builder_loads(connection)
+        assert (load.spool_seconds, load.slowness, load.has_faster) == (300, 2, False)
+        assert served_fleet(connection) == ServedFleet(1, 0.5)
+
+
+def test_what_would_take_too_long_is_left_to_others_and_what_takes_longest_goes_first(fleet: Fleet) -> None:
+    fleet.ask("UPDATE builder SET slowness = 2")
+    newest = fleet.want("newest", priority=1)
+    shorter, longer = fleet.want("shorter", priority=2), fleet.want("longer", priority=2)
+    fleet.ask("UPDATE queue SET estimate_seconds = 700 WHERE build_id = %s", shorter)
+    fleet.ask("UPDATE queue SET estimate_seconds = 900 WHERE build_id = %s", longer)
+    lease = "SELECT build_id FROM lease_batch('pi1', 1e6, 500, '4 hours', longest_seconds => %s, critical_seconds => %s)"
+    assert fleet.ask(lease, 1500, 600) == [(shorter,), (newest,)]
+    assert fleet.ask(lease, 1799, 600) == []
+    assert fleet.ask(lease, 1800, 600) == [(longer,)]
+
+
+@pytest.mark.parametrize(
+    ("other", "has_faster"),
+    [
+        ("slowness = 1, last_seen_at = now()", True),
+        ("slowness = 2, last_seen_at = now()", False),
+        ("slowness = 1, last_seen_at = now() - interval '1 hour'", False),
+        ("slowness = 1, last_seen_at = now(), memory_class = 0", False),
+        ("slowness = 1, last_seen_at = now(), standing = 'paused'", False),
+    ],
+)
+def test_a_builder_knows_whether_a_faster_one_does_what_it_can(fleet: Fleet, other: str, *, has_faster: bool) -> None:
+    fleet.add_builder("other")
+    fleet.ask("UPDATE builder SET slowness = 2, memory_class = 1 WHERE name = 'pi1'")
+    fleet.ask("UPDATE builder SET memory_class = 1 WHERE name = 'other'")
+    fleet.ask(f"UPDATE builder SET {other} WHERE name = 'other'")
+    with connected(fleet.database.conninfo("piwheels_dispatcher")) as connection:
+        assert builder_loads(connection, ["pi1"])[0].has_faster is has_faster
+        assert not builder_loads(connection, ["other"])[0].has_faster
+    fleet.ask("DELETE FROM builder_target WHERE builder_id = (SELECT builder_id FROM builder WHERE name = 'other')")
+    with connected(fleet.database.conninfo("piwheels_dispatcher")) as connection:
+        assert not builder_loads(connection, ["pi1"])[0].has_faster
 
 
 def test_a_builder_is_given_only_its_targets_and_memory_classes(fleet: Fleet) -> None:

@@ -33,7 +33,7 @@ END $$;
 -- What the fleet's owner says of a builder, and nothing that the builder says itself.
 CREATE OR REPLACE FUNCTION told_of_builder(its_name text) RETURNS jsonb LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
     SELECT jsonb_build_object(
-        'standing', standing, 'memory_class', memory_class, 'slots', slots, 'address', address,
+        'standing', standing, 'memory_class', memory_class, 'slots', slots, 'slowness', slowness, 'address', address,
         'certificate_serial', certificate_serial::text, 'host_keys', host_keys,
         'targets', (
             SELECT coalesce(jsonb_agg(python || '-' || architecture || '-' || os_release ORDER BY target_id), '[]')
@@ -41,11 +41,12 @@ CREATE OR REPLACE FUNCTION told_of_builder(its_name text) RETURNS jsonb LANGUAGE
     FROM builder WHERE name = its_name
 $$;
 
--- Make a builder known, or bring what is known up to date; one that was retired is a member again. Of the last three, null leaves what is
--- known. Its login role is made once, may log in and do what every builder may.
+-- Make a builder known, or bring what is known up to date; one that was retired is a member again. Of certificate, host
+-- keys and address, null leaves what is known. Its login role is made once, may log in and do what every builder may.
 CREATE OR REPLACE FUNCTION register_builder(
     its_name text, its_memory_class integer, its_slots integer, its_targets smallint[],
-    its_certificate_serial numeric DEFAULT NULL, its_host_keys text[] DEFAULT NULL, its_address text DEFAULT NULL
+    its_certificate_serial numeric DEFAULT NULL, its_host_keys text[] DEFAULT NULL, its_address text DEFAULT NULL,
+    its_slowness real DEFAULT 1
 ) RETURNS boolean
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
@@ -64,10 +65,10 @@ BEGIN
     UPDATE builder
     SET standing = 'active', standing_reason = NULL, trusted_until = NULL, session = NULL, session_since = NULL, former_sessions = '{}'
     WHERE name = its_name AND standing = 'retired';
-    INSERT INTO builder (name, login, memory_class, slots, certificate_serial, host_keys, address)
-    VALUES (its_name, its_login, its_memory_class, its_slots, its_certificate_serial, its_host_keys, its_address)
+    INSERT INTO builder (name, login, memory_class, slots, slowness, certificate_serial, host_keys, address)
+    VALUES (its_name, its_login, its_memory_class, its_slots, its_slowness, its_certificate_serial, its_host_keys, its_address)
     ON CONFLICT (name) DO UPDATE SET
-        memory_class = excluded.memory_class, slots = excluded.slots,
+        memory_class = excluded.memory_class, slots = excluded.slots, slowness = excluded.slowness,
         certificate_serial = coalesce(excluded.certificate_serial, builder.certificate_serial),
         host_keys = coalesce(excluded.host_keys, builder.host_keys), address = coalesce(excluded.address, builder.address)
     RETURNING builder_id INTO known;
@@ -104,11 +105,11 @@ END $$;
 CREATE OR REPLACE VIEW builder_load AS
     SELECT builder.name, builder.standing, builder.standing_reason, builder.has_room, builder.memory_class, builder.slots,
            builder.last_seen_at,
-           coalesce(spool.seconds, 0)::real AS spool_seconds,
+           (coalesce(spool.seconds, 0) * builder.slowness)::real AS spool_seconds,
            coalesce(spool.builds, 0) AS spool_builds,
            coalesce(outbox.wheels, 0) AS wheels_waiting,
            coalesce(logs.number, 0) AS logs_waiting,
-           coalesce(outbox.held, 0) AS wheels_held
+           coalesce(outbox.held, 0) AS wheels_held, builder.slowness
     FROM builder
     -- For each builder, so that its own rows are read whatever the planner thinks of a queue of millions.
     CROSS JOIN LATERAL (

@@ -1,5 +1,5 @@
 -- What the attempts since the last call teach: where one took less than half of what was expected, or more than twice as much, the builds
--- of its project that nobody has leased are expected to take what the median of its last five attempts took. A project of which nothing was
+-- of its project that nobody has leased are expected to take what the median of its last five attempts took, in seconds of a Pi 4. A project of which nothing was
 -- tried had only a guess, and the back catalogue is built longest first. Where one needed more memory than its class has, or nearly all of
 -- it, they need as much: hours of each would be in vain. Reads at most most attempts, and the queued builds of the projects
 -- that surprised; one caller at a time, another one has nothing to do. The answer is how many builds are expected to take something else.
@@ -14,9 +14,9 @@ BEGIN
         RETURN 0;
     END IF;
     WITH news AS MATERIALIZED (
-        SELECT attempt_id, project_id, seconds, estimate_seconds, blame,
-               (SELECT count(*) FROM memory_limit WHERE peak_memory > 0.8 * bytes) > memory_class OR blame = 'memory' AS outgrown
-        FROM attempt JOIN outcome_meaning USING (outcome)
+        SELECT attempt_id, project_id, seconds / slowness AS seconds, estimate_seconds, blame,
+               (SELECT count(*) FROM memory_limit WHERE peak_memory > 0.8 * bytes) > attempt.memory_class OR blame = 'memory' AS outgrown
+        FROM attempt JOIN outcome_meaning USING (outcome) JOIN builder USING (builder_id)
         WHERE attempt_id > until ORDER BY attempt_id LIMIT most
     ), surprising AS (
         SELECT DISTINCT project_id FROM news
@@ -30,7 +30,8 @@ BEGIN
                    max(greatest((SELECT count(*) FROM memory_limit WHERE last.peak_memory > 0.8 * bytes),
                                 CASE blame WHEN 'memory' THEN last.memory_class + 1 ELSE 0 END)) AS needed
             FROM (
-                SELECT attempt.seconds, peak_memory, memory_class, blame FROM attempt JOIN outcome_meaning USING (outcome)
+                SELECT attempt.seconds / slowness AS seconds, peak_memory, attempt.memory_class, blame
+                FROM attempt JOIN outcome_meaning USING (outcome) JOIN builder USING (builder_id)
                 WHERE attempt.project_id = surprising.project_id AND blame <> 'infrastructure'
                 ORDER BY attempt_id DESC LIMIT 5
             ) AS last

@@ -1,28 +1,40 @@
--- The builds to lease next for a builder, worth about budget_seconds, at most most_builds, without those in passed_over. Reads
--- the head of the queue's index once per target and memory class, and locks nothing. A build counts no more than one slot's share of the
--- budget, so that hours of a single one do not stand for work of all slots.
-CREATE OR REPLACE FUNCTION next_builds(for_builder builder, budget_seconds real, most_builds integer, passed_over bigint[])
+-- The builds to lease next for a builder, worth about budget_seconds of its slots' time, at most most_builds, without those in
+-- passed_over and those that would take it longer than longest_seconds. Reads the head of the queue's index once per target and memory
+-- class, once more for what would take critical_seconds (of a Pi 4) and goes first, and locks nothing. A build counts no more than one
+-- slot's share of the budget, so that hours of a single one do not stand for work of all slots.
+CREATE OR REPLACE FUNCTION next_builds(
+    for_builder builder, budget_seconds real, most_builds integer, longest_seconds real, critical_seconds real, passed_over bigint[])
 RETURNS bigint[] LANGUAGE sql STABLE AS $$
     WITH head AS (
         SELECT candidate.*
         FROM builder_target
         CROSS JOIN generate_series(0, for_builder.memory_class) AS class
         CROSS JOIN LATERAL (
-            SELECT queue.build_id, queue.priority, queue.memory_class, queue.estimate_seconds
-            FROM queue
-            WHERE queue.target_id = builder_target.target_id AND queue.memory_class = class
-              AND queue.lease_id IS NULL AND queue.waits_for IS NULL AND queue.held IS NULL AND queue.not_before = '-infinity'
-              AND queue.build_id <> ALL (passed_over)
-            ORDER BY queue.priority, queue.estimate_seconds DESC, queue.build_id
-            LIMIT most_builds
+            (SELECT queue.build_id, queue.priority, queue.memory_class, queue.estimate_seconds * for_builder.slowness AS seconds
+             FROM queue
+             WHERE queue.target_id = builder_target.target_id AND queue.memory_class = class
+               AND queue.lease_id IS NULL AND queue.waits_for IS NULL AND queue.held IS NULL AND queue.not_before = '-infinity'
+               AND NOT (queue.priority = 2 AND queue.estimate_seconds >= critical_seconds)
+               AND queue.estimate_seconds <= longest_seconds / for_builder.slowness AND queue.build_id <> ALL (passed_over)
+             ORDER BY queue.priority, queue.estimate_seconds DESC, queue.build_id
+             LIMIT most_builds)
+            UNION ALL
+            (SELECT queue.build_id, 1, queue.memory_class, queue.estimate_seconds * for_builder.slowness
+             FROM queue
+             WHERE queue.target_id = builder_target.target_id AND queue.memory_class = class
+               AND queue.lease_id IS NULL AND queue.waits_for IS NULL AND queue.held IS NULL AND queue.not_before = '-infinity'
+               AND queue.priority = 2 AND queue.estimate_seconds >= critical_seconds
+               AND queue.estimate_seconds <= longest_seconds / for_builder.slowness AND queue.build_id <> ALL (passed_over)
+             ORDER BY queue.estimate_seconds DESC, queue.build_id
+             LIMIT most_builds)
         ) AS candidate
         WHERE builder_target.builder_id = for_builder.builder_id
     ), ranked AS (
         SELECT head.build_id,
                row_number() OVER line AS place,
                sum(head.counted) OVER line - head.counted AS seconds_before
-        FROM (SELECT *, least(estimate_seconds, budget_seconds / for_builder.slots) AS counted FROM head) AS head
-        WINDOW line AS (ORDER BY priority, memory_class DESC, estimate_seconds DESC, build_id)
+        FROM (SELECT *, least(seconds, budget_seconds / for_builder.slots) AS counted FROM head) AS head
+        WINDOW line AS (ORDER BY priority, memory_class DESC, seconds DESC, build_id)
     )
     SELECT array_agg(build_id ORDER BY place)
     FROM ranked WHERE place <= most_builds AND (place = 1 OR seconds_before < budget_seconds)
@@ -43,11 +55,15 @@ EXCEPTION WHEN lock_not_available THEN
     NULL;
 END $$;
 
--- Lease builds worth about budget_seconds to one builder, at most most_builds of them, for term. At least one where any fits. The
+-- Lease builds worth about budget_seconds to one builder, at most most_builds of them, for term. At least one where any fits; none that
+-- would take it longer than longest_seconds, and first what of the back catalogue would take a Pi 4 critical_seconds or more. The
 -- rows are everything a builder needs to know; the same lease id stands on all of them. Several callers at once never get
 -- the same build: what another one holds at this moment is passed over, and so is a release whose sdist is gone. Nothing while the
 -- builder or all dispatch is paused, the builder is quarantined or has no room.
-CREATE OR REPLACE FUNCTION lease_batch(to_builder text, budget_seconds real, most_builds integer, term interval)
+CREATE OR REPLACE FUNCTION lease_batch(
+    to_builder text, budget_seconds real, most_builds integer, term interval,
+    longest_seconds real DEFAULT 'Infinity', critical_seconds real DEFAULT 'Infinity'
+)
 RETURNS TABLE (
     lease_id uuid, build_id bigint, expires_at timestamptz, estimate_seconds real,
     memory_class smallint, project text, version text, python text, architecture text, os_release text,
@@ -76,7 +92,9 @@ BEGIN
     END IF;
     PERFORM take_turn();
     LOOP
-        chosen := next_builds(me, CASE WHEN wanted IS NULL THEN budget_seconds ELSE 'Infinity' END::real, reach, passed_over);
+        chosen := next_builds(
+            me, CASE WHEN wanted IS NULL THEN budget_seconds ELSE 'Infinity' END::real, reach, longest_seconds, critical_seconds,
+            passed_over);
         EXIT WHEN chosen IS NULL;
         wanted := coalesce(wanted, cardinality(chosen));
         SELECT array_agg(build_id ORDER BY place) INTO locked

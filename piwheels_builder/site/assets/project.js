@@ -1,7 +1,7 @@
 // Places in the queue move while a page stays: work them out again (piwheels_builder/site/waiting.py).
 import { number, span } from "/assets/words.js";
 
-function place({ heaps, slots, bias }, target, [priority, memory, estimate]) {
+function place({ heaps, speed, bias }, target, [priority, memory, estimate]) {
   let before = 0;
   let seconds = 0;
   for (const [its, of_class, builds, amount, points] of heaps[target] ?? []) {
@@ -11,7 +11,7 @@ function place({ heaps, slots, bias }, target, [priority, memory, estimate]) {
     before += share * builds;
     seconds += share * amount;
   }
-  return { before, seconds: slots[target] ? (bias * seconds) / slots[target] : null };
+  return { before, seconds: speed[target] ? (bias * seconds) / speed[target] : null };
 }
 
 const waiting = document.querySelectorAll("[data-queued]");
