@@ -53,8 +53,8 @@ def fill(database: EmbeddedDatabase, releases: Sequence[Release], builders: Sequ
         _copy(connection, "upstream_file", ("project_id", "filename", "release_id", "kind", "url", "size"), map(_sdist, releases))
         builds = ((r.release_id, r.release_id, 1, "wanted") for r in releases)
         _copy(connection, "build", ("build_id", "release_id", "target_id", "reason"), builds)
-        queue = ((r.release_id, 1, r.priority, r.estimate) for r in releases)
-        _copy(connection, "queue", ("build_id", "target_id", "priority", "estimate_seconds"), queue)
+        queue = ((r.release_id, 1, r.priority, r.estimate, r.memory_class) for r in releases)
+        _copy(connection, "queue", ("build_id", "target_id", "priority", "estimate_seconds", "memory_class"), queue)
     with connected(database.superuser_conninfo(database.name), autocommit=True) as connection:
         _queries.analyze(connection)
         _queries.install_virtual_time(connection)

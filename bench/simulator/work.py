@@ -2,7 +2,7 @@
 
 
 Nothing was ever built when a simulated run begins, so the queue knows no more than the size of each sdist: the hardest start.
-Or all of it was built before, for another target: the queue knows about how long each build takes.
+Or all of it was built before, for another target: the queue knows about how long each build takes, and its memory.
 """
 
 import math
@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from piwheels_builder.builder.limits import MEMORY_OF_CLASS
 from piwheels_builder.catalogue.needs import BACK_CATALOGUE, NEWEST
 from piwheels_builder.catalogue.wanting import guess_seconds
 
@@ -54,8 +55,9 @@ class Release:
     number: int
     sdist_bytes: int
     truth: Truth
-    #: What the queue expects it to take, in seconds.
+    #: What the queue expects it to take, in seconds, and the memory class that it gives it.
     estimate: float
+    memory_class: int = 0
 
     @property
     def project(self) -> str:
@@ -76,9 +78,14 @@ def releases(count: int, seed: int, *, known: bool = False) -> Iterator[Release]
     for release in _releases(dice, count):
         if known:
             estimate = release.truth.seconds * memory.lognormvariate(0, ANOTHER_TARGET)
-            yield replace(release, estimate=max(estimate, 0.1))
+            yield replace(release, estimate=max(estimate, 0.1), memory_class=class_for(release.truth.peak_bytes))
         else:
             yield release
+
+
+def class_for(peak_bytes: int) -> int:
+    """The smallest memory class in which so much is no more than nearly all (functions/learn.sql)."""
+    return sum(1 for limit in MEMORY_OF_CLASS if limit is not None and peak_bytes > 0.8 * limit)
 
 
 def _releases(dice: random.Random, count: int) -> Iterator[Release]:
