@@ -88,6 +88,11 @@ def classify(project: str, filename: str) -> ClassifiedName:
         return ClassifiedName(FileKind.REFUSED, _seeming_version(canonicalize_name(project), filename), str(refusal))
 
 
+def is_plain_wheel(filename: str) -> bool:
+    """Whether it is surely the name of a wheel: told without taking it apart."""
+    return _PLAIN_WHEEL.fullmatch(filename) is not None
+
+
 @lru_cache(maxsize=4096)
 def wheel_tags(filename: str) -> frozenset[Tag]:
     """The tags of a name that ``classify`` called a wheel. Remembered: each is asked once for every target."""

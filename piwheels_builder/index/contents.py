@@ -79,7 +79,7 @@ class OwnWheel:
             wanted = (replace(target, architecture="armv6l") for target in wanted if target.architecture in ("armv6l", "armv7l"))
         return [target for target in wanted if self.serves(target)]
 
-    @cached_property
+    @property
     def tags(self) -> frozenset[Tag]:
         return wheel_tags(self.filename)
 
@@ -220,6 +220,8 @@ def _upstream_serves(contents: ProjectContents, wheel: OwnWheel, wanted: Sequenc
 
 def _belongs(wheel: OwnWheel, root: SimpleRoot, wanted: Collection[Target]) -> bool:
     """The root of all lists what runs on every OS release that is wanted; that of one, besides, what serves a target there."""
+    if is_pure(wheel.tags):
+        return True
     if root.os_release is not None and (
         wheel.built_on == root.os_release or any(t.os_release == root.os_release for t in wheel.served(wanted))
     ):

@@ -35,7 +35,7 @@ _queries = aiosql.from_path(Path(__file__).with_name("rendering.sql"), "psycopg2
 _RULES = PurePosixPath(".rules.json")
 _LAYOUT = 3
 _RENDERED = {"json": page_json, "html": page_html}
-Pages = Mapping[PurePosixPath, bytes | None]
+Pages = Mapping[str, bytes | None]
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def answer(site: Site, path: str, accept: str) -> Answer:
     if not re.fullmatch(PROJECT_NAME, project or "-") and spelling:
         return _missing(accept)
     if project != (spelling or "") or not simple["slash"]:
-        return _redirect(HTTPStatus.MOVED_PERMANENTLY, "/" + "/".join((*root.directory.parts, *filter(None, [project]))) + "/")
+        return _redirect(HTTPStatus.MOVED_PERMANENTLY, "/" + "/".join((root.directory, *filter(None, [project]))) + "/")
     return _page(site, root, project, accept)
 
 

@@ -22,6 +22,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from piwheels_builder.errors import StorageFault
 from piwheels_builder.index.layout import PACKED
@@ -33,6 +34,9 @@ _SYNCED_EACH = 64
 #: Of gzip. The pages are hashes for the most part, which no level makes smaller.
 _LEVEL = 6
 _libc = ctypes.CDLL(None, use_errno=True)
+#: Where something lies below the root; a page, without the ending of its file.
+Place = PurePosixPath | str
+PagePlace = TypeVar("PagePlace", bound=Place)
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,10 @@ class Tree:
     workshop: Path
     pool: Executor
 
-    def path(self, place: PurePosixPath) -> Path:
+    def path(self, place: Place) -> Path:
         return Path(f"{self.root}/{place}")
 
-    def has(self, page: PurePosixPath) -> bool:
+    def has(self, page: Place) -> bool:
         """Whether the page is there."""
         return os.path.exists(self._file(page))
 
@@ -56,11 +60,11 @@ class Tree:
 
     def put(self, files: Sequence[tuple[Path, PurePosixPath]]) -> None:
         """Move files from the workshop to their places, in this order, readable by everybody. On the disk when this returns."""
+        for made, _ in files:
+            os.chmod(made, 0o644)
         self._place([(str(made), f"{self.root}/{place}") for made, place in files])
 
     def _place(self, files: Sequence[tuple[str, str]]) -> None:
-        for made, _ in files:
-            os.chmod(made, 0o644)
         self.sync(made for made, _ in files)
         directories: set[str] = set()
         for made, target in files:
@@ -78,7 +82,7 @@ class Tree:
         except FileNotFoundError:
             return None
 
-    def read(self, page: PurePosixPath) -> bytes | None:
+    def read(self, page: Place) -> bytes | None:
         """What a page says; None where there is none, or a damaged one."""
         try:
             with open(self._file(page), "rb") as file:
@@ -86,11 +90,11 @@ class Tree:
         except (OSError, EOFError, zlib.error):
             return None
 
-    def write(self, pages: Mapping[PurePosixPath, bytes | None]) -> bool:
+    def write(self, pages: Mapping[PagePlace, bytes | None]) -> bool:
         """As ``write_each``, of pages that may stand in for each other. Returns whether any changed."""
         return bool(self.write_each([pages]))
 
-    def write_each(self, groups: Iterable[Mapping[PurePosixPath, bytes | None]]) -> list[int]:
+    def write_each(self, groups: Iterable[Mapping[PagePlace, bytes | None]]) -> list[int]:
         """Write the pages that changed, and remove those that are None. Returns the numbers of the groups in which any did.
 
         The pages of a group may stand in for each other at one URL. They come in their order, and go after all others came.
@@ -110,13 +114,13 @@ class Tree:
         self.sync({path.rpartition("/")[0] for path in gone})
         return changed
 
-    def _is_news(self, page: PurePosixPath, content: bytes | None) -> bool:
+    def _is_news(self, page: Place, content: bytes | None) -> bool:
         if content is None:
             return self.has(page)
         # Unpacked, since another zlib packs the same differently.
         return self.read(page) != content
 
-    def _make(self, group: Iterable[PurePosixPath], news: Mapping[PurePosixPath, bytes], number: int) -> list[tuple[str, str]]:
+    def _make(self, group: Iterable[PagePlace], news: Mapping[PagePlace, bytes], number: int) -> list[tuple[str, str]]:
         """In the workshop, each at least a second younger than every page of its group.
 
         The web server's ETag is made of size and whole seconds: two pages at one URL, of one second and one length, would share it.
@@ -125,15 +129,12 @@ class Tree:
         files = []
         for count, (page, content) in enumerate(news.items()):
             made = f"{self.workshop}/page{number + count}"
-            with open(made, "wb") as file:
-                file.write(gzip.compress(content, _LEVEL, mtime=0))
-            if youngest or count:
-                moment = max(time.time(), youngest + 1) + count
-                os.utime(made, (moment, moment))
+            moment = max(time.time(), youngest + 1) + count if youngest or count else None
+            _write(made, gzip.compress(content, _LEVEL, mtime=0), moment)
             files.append((made, self._file(page)))
         return files
 
-    def _file(self, page: PurePosixPath) -> str:
+    def _file(self, page: Place) -> str:
         return f"{self.root}/{page}{PACKED}"
 
     def sync(self, paths: Iterable[Path | str]) -> None:
@@ -228,6 +229,20 @@ def _sync_all(directory: Path) -> None:
             raise OSError(ctypes.get_errno(), f"{directory} cannot be synced: {os.strerror(ctypes.get_errno())}")
     finally:
         os.close(held)
+
+
+def _write(path: str, content: bytes, moment: float | None) -> None:
+    """A new file, readable by everybody, last changed at ``moment`` (seconds since 1970; None: now). By the fewest calls."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    try:
+        os.fchmod(file, 0o644)
+        view = memoryview(content)
+        while view:
+            view = view[os.write(file, view) :]
+        if moment is not None:
+            os.utime(file, (moment, moment))
+    finally:
+        os.close(file)
 
 
 def _seconds(path: str) -> int:

@@ -40,6 +40,8 @@ class Words:
         return self._reason(QUARANTINE, None)
 
     def _reason(self, word: str, release_id: int | None, before: datetime | None = None) -> str | None:
+        if not self.said:
+            return None
         meant = (each for each in self.said if each.word == word and each.release_id in (None, release_id))
         return next((each.reason for each in meant if before is None or before <= each.given_at), None)
 

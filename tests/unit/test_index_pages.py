@@ -57,6 +57,16 @@ def test_json_has_every_key_of_its_version() -> None:
     assert bare == {"filename": BARE.filename, "url": BARE.url, "hashes": {}, "size": 5, "yanked": False, "core-metadata": False}
 
 
+@pytest.mark.parametrize("said", ["", '"quoted" \\ and', "\0\x1f\x7f\r\n\t", "</script>\u2028", "\u00e9\U0001f600", "\ud800"])
+@pytest.mark.parametrize("result", [None, "missing_library"])
+def test_json_says_whatever_strangers_wrote(said: str, result: str | None) -> None:
+    file = replace(FULL, requires_python=said, yanked_reason=said, provenance=said, import_result=result)
+    (told,) = as_json(a_page(replace(file, libraries=(('lib"a.so', "liba"), ("libb.so", None)))))["files"]
+    assert (told["requires-python"], told["yanked"], told["provenance"]) == (said, said or True, said)
+    assert told.get("_import") == result
+    assert (told["_libraries"], told["_apt"]) == ({'lib"a.so': "liba", "libb.so": None}, "sudo apt install liba")
+
+
 def test_html_escapes_what_strangers_wrote() -> None:
     html = page_html(a_page(FULL, BARE)).decode()
     assert 'data-requires-python="&gt;=3.8,&lt;4"' in html
@@ -138,7 +148,7 @@ def test_a_file_is_one_line_of_html() -> None:
     assert lines[9:] == [
         (
             f'<a href="{FULL.url}#sha256={FULL.sha256}" data-requires-python="&gt;=3.8,&lt;4"'
-            ' data-yanked="it &#34;breaks&#34; &lt;everything&gt; &amp; more"'
+            ' data-yanked="it &quot;breaks&quot; &lt;everything&gt; &amp; more"'
             f' data-core-metadata="sha256={FULL.metadata_sha256}" data-provenance="http://upstream.invalid/p?a=1&amp;b=2">'
             f"{FULL.filename}</a> <code>sudo apt install libblas3&amp;</code><br>"
         ),
