@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 import yaml
 
@@ -76,12 +77,23 @@ def test_clients_are_not_told_how_to_log_in_upstream(configured: str, told: str)
         ("Raspberry Pi Compute Module 3 Plus Rev 1.0", 2),
         ("Raspberry Pi 4 Model B Rev 1.4", 1),
         ("Raspberry Pi Compute Module 4 Rev 1.1", 1),
-        ("Raspberry Pi 5 Model B Rev 1.0", 1),
+        ("Raspberry Pi 5 Model B Rev 1.0", 0.5),
+        ("Raspberry Pi 500 Rev 1.0", 0.5),
+        ("Raspberry Pi Compute Module 5 Rev 1.0", 0.5),
         ("", 1),
     ],
 )
-def test_slow_models_get_more_time(model: str, factor: float) -> None:
+def test_a_model_says_how_slow_it_is(model: str, factor: float) -> None:
     assert runpy.run_path(str(ROOT / "roles/builder/files/describe.py"))["slowness"](model) == factor
+
+
+@pytest.mark.parametrize(("slowness", "seconds"), [(6.0, 600), (1.0, 100), (0.5, 100)])
+def test_slow_models_get_more_time_and_fast_ones_no_less(slowness: float, seconds: int) -> None:
+    (line,) = [
+        line for line in (ROOT / "roles/builder/templates/builder.yml.j2").read_text().splitlines() if "build_seconds" in line
+    ]
+    told = jinja2.Template(line).render(builder_build_seconds=100, builder_described=[{"slowness": slowness}])
+    assert told == f"build_seconds: {seconds}"
 
 
 def test_an_interpreter_describes_a_target() -> None:
@@ -90,5 +102,5 @@ def test_an_interpreter_describes_a_target() -> None:
     assert told["abi"] == f"cp{sys.version_info.major}{sys.version_info.minor}"
     assert told["interpreter"] == str(Path(sys.executable).resolve())
     assert told["memory_mb"] > 100
-    assert told["slowness"] >= 1
+    assert told["slowness"] > 0
     assert Target(told["abi"], told["architecture"], next(iter(GLIBC)))

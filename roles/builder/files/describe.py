@@ -9,8 +9,8 @@ import sys
 
 # What a 32-bit userland calls its machine under a 64-bit kernel is the kernel's name, not its own.
 OF_32_BITS = {"aarch64": "armv7l", "armv8l": "armv7l", "x86_64": "i686"}
-# How much longer than on a Pi 4 a build may take, by how the model is called; the first that fits counts.
-SLOWER = (
+# How much longer than on a Pi 4 a build takes, by how the model is called; the first that fits counts.
+SLOWNESS = (
     ("Pi Zero 2", 2.0),
     ("Pi Zero", 6.0),
     ("Pi Model", 6.0),
@@ -18,6 +18,9 @@ SLOWER = (
     ("Pi 2", 3.0),
     ("Pi 3", 2.0),
     ("Pi Compute Module 3", 2.0),
+    # The Pi 500 as well.
+    ("Pi 5", 0.5),
+    ("Pi Compute Module 5", 0.5),
 )
 
 
@@ -46,7 +49,7 @@ def model() -> str:
 
 
 def slowness(model: str) -> float:
-    return next((factor for name, factor in SLOWER if name in model), 1.0)
+    return next((factor for name, factor in SLOWNESS if name in model), 1.0)
 
 
 described = {
