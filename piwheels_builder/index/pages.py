@@ -160,9 +160,10 @@ def _json_file(file: PageFile) -> str:
         said.append(',"core-metadata":false')
     if file.provenance is not None:
         said.append(f',"provenance":{_quoted(file.provenance)}')
-    # The index's own: PEP 691 leaves it keys that begin so.
-    own = {"_import": file.import_result, "_libraries": dict(file.libraries) or None, "_apt": file.apt_line}
-    said += [f',"{key}":{_encoder.encode(value)}' for key, value in own.items() if value is not None]
+    if file.import_result or file.libraries:
+        # The index's own: PEP 691 leaves it keys that begin so.
+        own = {"_import": file.import_result, "_libraries": dict(file.libraries) or None, "_apt": file.apt_line}
+        said.append("," + _encoder.encode(_without_none(own))[1:-1])
     return "".join((*said, "}"))
 
 
@@ -174,10 +175,10 @@ def _yanked(file: PageFile) -> str:
 
 def _timestamp(moment: datetime) -> str:
     """As PEP 700 wants it: UTC, and a Z at the end."""
-    told = moment.isoformat(timespec="microseconds")
-    if told.endswith("+00:00"):
-        return told[:-6] + "Z"
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    utc = moment.astimezone(UTC)
+    date, time = (utc.year, utc.month, utc.day), (utc.hour, utc.minute, utc.second, utc.microsecond)
+    # In less than half of the time that isoformat or an f-string takes.
+    return "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ" % (*date, *time)  # noqa: UP031
 
 
 def _known_status(page: ProjectPage) -> ProjectPage:
