@@ -200,7 +200,7 @@ def _want(connection: Connection, wishes: Iterable[list[_Wish]]) -> int:
     """Put builds into the queue: of each release the first one leads, and the others wait for its wheel. Returns how many."""
     asked = [(wish, leader) for of_release in wishes for wish, leader in zip(of_release, _leaders(of_release), strict=True)]
     return int(
-        queries.want_builds_of_new(
+        queries.want_first_builds(
             connection,
             releases=[wish.release_id for wish, _ in asked],
             targets=[wish.target_id for wish, _ in asked],

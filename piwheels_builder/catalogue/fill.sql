@@ -25,11 +25,9 @@ COPY upstream_file (
     metadata_sha256, provenance
 ) FROM STDIN;
 
--- name: want_builds_of_new(releases, targets, priorities, guesses, leaders)$
--- Put builds of releases that had none into the queue, five arrays of one length; leaders are targets. How many there are.
-SELECT count(*) FROM want_builds(
-    :releases::bigint[], :targets::smallint[], :priorities::smallint[], :guesses::real[], :leaders::smallint[]
-);
+-- name: want_first_builds(releases, targets, priorities, guesses, leaders)$
+-- Put builds of new releases of new projects into the queue, five arrays of one length; leaders are targets. How many there are.
+SELECT want_first_builds(:releases::bigint[], :targets::smallint[], :priorities::smallint[], :guesses::real[], :leaders::smallint[]);
 
 -- name: let_commits_return_at_once()#
 -- What a power cut takes from the end of a fill, the next one reads again.

@@ -16,8 +16,8 @@ GRANT INSERT, UPDATE ON project, release TO piwheels_dispatcher;
 GRANT INSERT, UPDATE, DELETE ON upstream_file, operator_instruction, opt_out, page_instruction TO piwheels_dispatcher;
 GRANT INSERT, UPDATE, DELETE ON upstream_state, unfollowed_project TO piwheels_dispatcher;
 GRANT UPDATE (swept_to) ON target TO piwheels_dispatcher;
-GRANT EXECUTE ON FUNCTION want_build, want_builds, end_delays, note_demand, drop_demand, skip_build, requeue_build, lease_batch,
-    release_lease, reclaim_leases, wake_orphans, learn_estimates,
+GRANT EXECUTE ON FUNCTION want_build, want_builds, want_first_builds, end_delays, note_demand, drop_demand, skip_build,
+    requeue_build, lease_batch, release_lease, reclaim_leases, wake_orphans, learn_estimates,
     page_changed, requeue_failures, trip_breaker, pause_dispatch, resume_dispatch, count_downloads, fold_downloads TO piwheels_dispatcher;
 -- What asks, and changes nothing, runs with the caller's own rights.
 GRANT EXECUTE ON FUNCTION failed_builds TO piwheels_dispatcher, piwheels_reader;

@@ -1739,6 +1739,30 @@ BEGIN
         SELECT build.release_id, build.target_id FROM queued JOIN build USING (build_id);
     END LOOP;
 END $$;
+CREATE FUNCTION public.want_first_builds(releases bigint[], targets smallint[], priorities smallint[], guesses real[], leader_targets smallint[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    SET enable_nestloop TO 'off'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    number bigint;
+BEGIN
+    WITH asked AS MATERIALIZED (
+        SELECT * FROM unnest(releases, targets, priorities, guesses, leader_targets)
+                      AS asked (release_id, target_id, priority, guess, leader_target)
+    ), made AS (
+        INSERT INTO build (release_id, target_id, reason) SELECT release_id, target_id, 'wanted' FROM asked
+        RETURNING build_id, release_id, target_id
+    )
+    INSERT INTO queue (build_id, target_id, priority, estimate_seconds, waits_for)
+    SELECT made.build_id, made.target_id, asked.priority, greatest(asked.guess, 0.1), leader.build_id
+    FROM asked
+    JOIN made USING (release_id, target_id)
+    LEFT JOIN made AS leader ON leader.release_id = asked.release_id AND leader.target_id = asked.leader_target;
+    GET DIAGNOSTICS number = ROW_COUNT;
+    RETURN number;
+END $$;
 CREATE FUNCTION public.want_targets() RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'public', 'pg_temp'
@@ -2195,7 +2219,7 @@ CREATE TABLE public.upstream_file (
     provenance text,
     CONSTRAINT only_a_yank_has_a_yank_reason CHECK ((yanked OR (yanked_reason IS NULL))),
     CONSTRAINT refused_file_has_a_reason CHECK (((kind = 'refused'::public.file_kind) = (refusal IS NOT NULL))),
-    CONSTRAINT sha256_is_hex CHECK ((sha256 ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT sha256_is_hex CHECK (((length(sha256) = 64) AND (sha256 !~ '[^0-9a-f]'::text))),
     CONSTRAINT usable_file_has_a_release CHECK (((kind = 'refused'::public.file_kind) OR (release_id IS NOT NULL)))
 );
 CREATE TABLE public.upstream_state (
@@ -2543,6 +2567,8 @@ REVOKE ALL ON FUNCTION public.want_build(its_release bigint, its_target smallint
 GRANT ALL ON FUNCTION public.want_build(its_release bigint, its_target smallint, its_priority integer, guess_seconds real, leader bigint) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.want_builds(releases bigint[], targets smallint[], priorities smallint[], guesses real[], leader_targets smallint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.want_builds(releases bigint[], targets smallint[], priorities smallint[], guesses real[], leader_targets smallint[]) TO piwheels_dispatcher;
+REVOKE ALL ON FUNCTION public.want_first_builds(releases bigint[], targets smallint[], priorities smallint[], guesses real[], leader_targets smallint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.want_first_builds(releases bigint[], targets smallint[], priorities smallint[], guesses real[], leader_targets smallint[]) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.want_targets() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.wheel_standing(filename text, published_at timestamp with time zone, withdrawn_at timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.withdraw_twin() FROM PUBLIC;

@@ -71,6 +71,7 @@ MAY = [
     ("piwheels_dispatcher", REQUEUE),
     ("piwheels_dispatcher", "SELECT note_demand('demo', '', 1), drop_demand('demo', '')"),
     ("piwheels_dispatcher", "SELECT * FROM want_builds('{}', '{}', '{}', '{}', '{}')"),
+    ("piwheels_dispatcher", "SELECT want_first_builds('{}', '{}', '{}', '{}', '{}')"),
     ("piwheels_dispatcher", "SELECT end_delays()"),
     ("piwheels_dispatcher", "UPDATE target SET swept_to = 0"),
     ("piwheels_dispatcher", "SELECT * FROM trip_breaker()"),

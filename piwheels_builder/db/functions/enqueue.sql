@@ -165,3 +165,30 @@ BEGIN
         SELECT build.release_id, build.target_id FROM queued JOIN build USING (build_id);
     END LOOP;
 END $$;
+
+-- Want the first builds of releases that are new, of projects that are new: such have no attempts to learn from, nobody asked for them,
+-- and none of their builds is there, or all is refused. Arrays and leaders as in want_builds; the answer is how many there are.
+CREATE OR REPLACE FUNCTION want_first_builds(
+    releases bigint[], targets smallint[], priorities smallint[], guesses real[], leader_targets smallint[]
+) RETURNS bigint
+-- By hash: a plan for arrays of unknown length compares each build with each.
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET enable_nestloop = off AS $$
+#variable_conflict use_column
+DECLARE
+    number bigint;
+BEGIN
+    WITH asked AS MATERIALIZED (
+        SELECT * FROM unnest(releases, targets, priorities, guesses, leader_targets)
+                      AS asked (release_id, target_id, priority, guess, leader_target)
+    ), made AS (
+        INSERT INTO build (release_id, target_id, reason) SELECT release_id, target_id, 'wanted' FROM asked
+        RETURNING build_id, release_id, target_id
+    )
+    INSERT INTO queue (build_id, target_id, priority, estimate_seconds, waits_for)
+    SELECT made.build_id, made.target_id, asked.priority, greatest(asked.guess, 0.1), leader.build_id
+    FROM asked
+    JOIN made USING (release_id, target_id)
+    LEFT JOIN made AS leader ON leader.release_id = asked.release_id AND leader.target_id = asked.leader_target;
+    GET DIAGNOSTICS number = ROW_COUNT;
+    RETURN number;
+END $$;
