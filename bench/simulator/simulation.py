@@ -95,6 +95,8 @@ class Simulation:
     def _start(self) -> None:
         self._at(WATCH, self._watch)
         for place, builder in enumerate(self._builders.values()):
+            # Each was heard of when the run begins.
+            self._database.heartbeat(0, builder)
             self._at(HEARTBEAT * (place + 1) / len(self._builders), self._heartbeat(builder))
             self._at(self._dice.expovariate(1 / self._faults.death_every), self._death(builder))
         racks = range(0, len(self._builders), self._faults.rack)
