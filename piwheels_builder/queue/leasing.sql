@@ -1,11 +1,15 @@
 -- name: builder_loads(builders)
--- These builders (null: all) with what waits in spool and outbox, and whether a faster one builds all that they can. Reads what is leased to them: a hundred thousand rows of a fleet with
+-- These builders (null: all) with what waits in spool and outbox, and whether a faster one with a free slot
+-- builds all that they can. Reads what is leased to them: a hundred thousand rows of a fleet with
 -- full spools, and each of its builders asks every few seconds.
 SELECT name, standing, slots, spool_seconds, spool_builds, wheels_waiting, has_room, standing_reason, logs_waiting, wheels_held, slowness,
        slowness > (SELECT min(slowness) FROM builder WHERE standing = 'active' AND has_room) AND EXISTS (
            SELECT FROM builder AS other
            WHERE other.standing = 'active' AND other.has_room AND other.last_seen_at > now() - interval '10 minutes'
              AND other.slowness < builder_load.slowness AND other.memory_class >= builder_load.memory_class
+             AND other.slots > (
+                 SELECT count(*) FROM (
+                     SELECT FROM queue WHERE queue.builder_id = other.builder_id AND lease_id IS NOT NULL LIMIT other.slots) AS held)
              AND NOT EXISTS (
                  SELECT target_id FROM builder_target JOIN builder USING (builder_id) WHERE builder.name = builder_load.name
                  EXCEPT SELECT target_id FROM builder_target WHERE builder_target.builder_id = other.builder_id))

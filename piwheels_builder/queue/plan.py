@@ -32,7 +32,7 @@ class BuilderLoad:
     logs_waiting: int = 0
     #: Wheels that are not published since their builder is quarantined.
     wheels_held: int = 0
-    #: How many times as long as on a Pi 4 a build takes; whether a faster builder can build all that this one can.
+    #: How many times as long as on a Pi 4 a build takes; whether a faster builder with a free slot builds all that it can.
     slowness: float = 1.0
     has_faster: bool = False
 

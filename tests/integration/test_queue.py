@@ -139,6 +139,11 @@ def test_a_builder_knows_whether_a_faster_one_does_what_it_can(fleet: Fleet, oth
     with connected(fleet.database.conninfo("piwheels_dispatcher")) as connection:
         assert builder_loads(connection, ["pi1"])[0].has_faster is has_faster
         assert not builder_loads(connection, ["other"])[0].has_faster
+    fleet.want("demo")
+    fleet.lease("other")
+    with connected(fleet.database.conninfo("piwheels_dispatcher")) as connection:
+        assert not builder_loads(connection, ["pi1"])[0].has_faster
+    fleet.ask("UPDATE queue SET lease_id = NULL, builder_id = NULL, expires_at = NULL")
     fleet.ask("DELETE FROM builder_target WHERE builder_id = (SELECT builder_id FROM builder WHERE name = 'other')")
     with connected(fleet.database.conninfo("piwheels_dispatcher")) as connection:
         assert not builder_loads(connection, ["pi1"])[0].has_faster
