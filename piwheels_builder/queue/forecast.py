@@ -26,8 +26,8 @@ _BUILT, _WHEEL_BYTES = 0.76, 342_000.0
 
 @dataclass(frozen=True)
 class TargetWork:
-    """What is queued for a target: estimated seconds of all builds and of the longest; slots of active builders that serve it, and
-    the seconds of a Pi 4 that these do in one.
+    """What is queued for a target: estimated seconds of all builds, and of the longest on the fastest of the active builders that
+    serve it; slots of these, and the seconds of a Pi 4 that they do in one.
     """
 
     target: str

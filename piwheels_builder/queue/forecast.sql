@@ -1,7 +1,8 @@
 -- name: queued_work()
--- What is unfinished and not parked, for each target: builds, estimated seconds, the longest; slots of the builders that serve it, and the
--- seconds of a Pi 4 that these do in one. Reads the whole queue, and never the history.
-SELECT target.python || '-' || target.architecture || '-' || target.os_release AS target, work.builds, work.seconds, work.longest,
+-- What is unfinished and not parked, for each target: builds, estimated seconds, those of the longest on the fastest builder that serves
+-- it; slots of these builders, and the seconds of a Pi 4 that they do in one. Reads the whole queue, and never the history.
+SELECT target.python || '-' || target.architecture || '-' || target.os_release AS target, work.builds, work.seconds,
+       work.longest * coalesce(fleet.slowness, 1)::float AS longest,
        coalesce(fleet.slots, 0)::integer AS slots, coalesce(fleet.speed, 0)::float AS speed
 FROM (
     SELECT target_id, count(*) AS builds, sum(estimate_seconds)::float AS seconds, max(estimate_seconds)::float AS longest
@@ -9,7 +10,7 @@ FROM (
 ) AS work
 JOIN target USING (target_id)
 LEFT JOIN (
-    SELECT target_id, sum(slots) AS slots, sum(slots / slowness) AS speed
+    SELECT target_id, sum(slots) AS slots, sum(slots / slowness) AS speed, min(slowness) AS slowness
     FROM builder_target JOIN builder USING (builder_id) WHERE standing = 'active' GROUP BY target_id
 ) AS fleet USING (target_id)
 ORDER BY target;

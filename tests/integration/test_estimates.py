@@ -124,3 +124,19 @@ def test_the_plan_of_a_run_reads_the_queue_and_what_estimates_came_to(fleet: Fle
     assert found.error.bias == pytest.approx(2)
     assert found.slot_seconds == pytest.approx(80)
     assert (found.built, found.wheel_bytes) == (1, 1000)
+
+
+def test_the_plan_of_a_run_knows_how_slow_the_fleet_is(fleet: Fleet) -> None:
+    fleet.ask("UPDATE builder SET slowness = 2")
+    done = fleet.want("done", seconds=50)
+    fleet.record("pi1", fleet.lease_all("pi1")[0]["lease_id"], done)
+    fleet.ask("UPDATE attempt SET seconds = 100")
+    fleet.want("demo", seconds=40)
+    with connected(fleet.database.conninfo("piwheels_reader")) as connection:
+        found = forecast(connection)
+    (work,) = found.work
+    assert (work.seconds, work.longest, work.speed) == (40, 80, work.slots / 2)
+    assert found.error is not None
+    # It took a Pi 4's 50 seconds, as estimated.
+    assert found.error.bias == pytest.approx(1)
+    assert found.seconds_left == pytest.approx(80)
