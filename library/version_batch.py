@@ -100,6 +100,10 @@ holding:
   description: Builders that builds are leased to.
   returned: always
   type: list
+could_have:
+  description: Of O(builders), those that could be given something that nobody has.
+  returned: always
+  type: list
 waiting:
   description: Builders with wheels or logs waiting to be collected.
   returned: always
@@ -216,6 +220,7 @@ def act(connection: Connection, params: dict[str, Any]) -> dict[str, Any]:
     result["holding"] = [load.name for load in loads if load.spool_builds]
     result["waiting"] = [load.name for load in loads if load.is_awaited]
     result["time"] = leasing.clock(connection)
+    result["could_have"] = leasing.could_have(connection, [load.name for load in loads]) if params["builders"] else []
     if params["since"]:
         result["tally"] = leasing.tally(connection, [load.name for load in loads], params["since"])
     totals = leasing.queue_totals(connection)

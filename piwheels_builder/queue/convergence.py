@@ -42,7 +42,7 @@ class Leased:
     """What the index host said: a batch for this builder or none, ``totals`` of unfinished builds, its wheels to be published.
 
     ``paused`` says why this builder is given nothing, ``stopped`` why nobody is; ``built`` and ``failed`` count its attempts since
-    the run began. ``holds`` says whether anything is leased to it.
+    the run began. ``holds`` says whether anything is leased to it, ``could_have`` whether something waits that it could be given.
     """
 
     batch: Mapping[str, Any] | None
@@ -53,6 +53,7 @@ class Leased:
     built: int = 0
     failed: int = 0
     holds: bool = False
+    could_have: bool = False
 
     @property
     def left(self) -> int:
@@ -205,8 +206,9 @@ class Convergence:
         # Only a person ends a pause.
         if leased.paused or leased.stopped:
             return True
-        # A sibling may be woken, and a delayed build be due, while others work; without either there is nothing to wait for.
-        if not leased.totals["waiting"] and not leased.totals["delayed"]:
+        # A sibling may be woken, and a delayed build be due, while others work. What it could have and was not given is left to a faster
+        # builder, or somebody was at its row in that moment. Without any of these there is nothing to wait for.
+        if not (leased.totals["waiting"] or leased.totals["delayed"] or leased.could_have):
             return True
         if leased.totals["leased"] or leased.totals["unpublished"]:
             return False

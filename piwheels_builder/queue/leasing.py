@@ -123,6 +123,11 @@ def held_batches(connection: Connection, builders: Sequence[str]) -> list[Batch]
     )
 
 
+def could_have(connection: Connection, builders: Sequence[str]) -> list[str]:
+    """Which of these could be given something that nobody has: whoever was given nothing all the same should ask again."""
+    return [name for (name,) in _queries.could_have(connection, builders=list(builders))]
+
+
 def release_leases(connection: Connection, leases: Iterable[UUID], reason: str) -> int:
     """Give leases back, for batches that could not be delivered. Returns how many builds are pending again."""
     return sum(_queries.release_lease(connection, lease_id=lease, reason=reason) for lease in leases)

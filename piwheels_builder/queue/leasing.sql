@@ -86,6 +86,20 @@ CROSS JOIN LATERAL (
 WHERE queue.lease_id IS NOT NULL AND builder.name = ANY (:builders)
 ORDER BY queue.lease_id, queue.priority, queue.memory_class DESC, queue.estimate_seconds DESC, queue.build_id;
 
+-- name: could_have(builders)
+-- Which of these active builders could be given something that nobody has. Reads the head of the queue's index once per target and memory
+-- class.
+SELECT name FROM builder
+WHERE name = ANY (:builders) AND standing = 'active' AND EXISTS (
+    SELECT FROM builder_target
+    CROSS JOIN generate_series(0, builder.memory_class) AS class
+    CROSS JOIN LATERAL (
+        SELECT FROM queue
+        WHERE queue.target_id = builder_target.target_id AND queue.memory_class = class
+          AND lease_id IS NULL AND waits_for IS NULL AND held IS NULL AND not_before = '-infinity'
+        LIMIT 1) AS free
+    WHERE builder_target.builder_id = builder.builder_id);
+
 -- name: release_lease(lease_id, reason)$
 -- Give a lease back; the number of builds that are pending again.
 SELECT release_lease(:lease_id, :reason);

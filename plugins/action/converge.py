@@ -155,6 +155,7 @@ class TwoStations:
             result["paused"].get(self._name),
             result["stopped"],
             holds=self._name in result["holding"],
+            could_have=self._name in result["could_have"],
             **result.get("tally", {}).get(self._name, {}),
         )
 

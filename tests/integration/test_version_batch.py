@@ -1,7 +1,9 @@
 """The module version_batch: leases for the hungry, gives back, and says what it would do without doing it."""
 
+from piwheels_builder.db.connect import connected
 from piwheels_builder.queue.batch import Batch
 from piwheels_builder.states import Outcome
+from piwheels_builder.targets import Target
 from tests.support.fleet import Fleet
 from tests.support.modules import run_module
 
@@ -45,6 +47,19 @@ def test_it_foresees_what_a_run_has_before_it(fleet: Fleet) -> None:
     assert "upstream's wheels save 0 builds" in text
     assert not foreseen["changed"]
     assert "releases is 'most'" in str(version_batch(fleet, state="foreseen", releases="most")["msg"])
+
+
+def test_it_says_who_could_have_what_it_was_not_given(fleet: Fleet) -> None:
+    elsewhere = Target("cp313", "aarch64", "trixie")
+    fleet.add_builder("pi2", elsewhere)
+    fleet.want("demo")
+    # As by a heartbeat that has not ended yet.
+    with connected(fleet.database.conninfo("piwheels_owner")) as heartbeat, heartbeat.cursor() as cursor:
+        cursor.execute("UPDATE builder SET last_seen_at = now()")
+        answer = version_batch(fleet, builders=["pi1", "pi2"])
+    assert (answer["batches"], answer["could_have"]) == ({}, ["pi1"])
+    answer = version_batch(fleet, builders=["pi1", "pi2"])
+    assert (list(answer["batches"]), answer["could_have"]) == (["pi1"], [])  # type: ignore[call-overload]
 
 
 def test_it_gives_back_what_could_not_be_delivered(fleet: Fleet) -> None:

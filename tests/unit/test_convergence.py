@@ -231,6 +231,20 @@ def test_builds_that_may_come_later_are_waited_for_and_not_for_ever(reason: str)
     assert 120 < clock.now < 160
 
 
+def test_who_was_given_nothing_of_what_it_could_have_asks_again() -> None:
+    fleet = MadeUpFleet([a_batch("a"), a_batch("b")])
+    answers = iter(["as it was asked", "busy"])
+
+    def lease() -> Leased:
+        if next(answers, "") == "busy":
+            return Leased(None, {**NOTHING, "leasable": 2}, wheels_wait=False, could_have=True)
+        return MadeUpFleet.lease(fleet)
+
+    fleet.lease = lease  # type: ignore[method-assign]
+    converge(fleet)
+    assert fleet.delivered == ["a", "b"]
+
+
 @pytest.mark.parametrize("reason", ["held", "leasable"])
 def test_builds_that_nobody_will_hand_out_are_told_of_and_not_waited_for(reason: str) -> None:
     fleet = MadeUpFleet([])
