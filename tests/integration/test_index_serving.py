@@ -20,6 +20,7 @@ HTML = "text/html"
 PIP = f"{JSON}, {HTML_V1}; q=0.1, text/html; q=0.01"
 UV = f"{JSON}, {HTML_V1};q=0.2, text/html;q=0.01"
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+CHROME = f"{BROWSER.removesuffix('*/*;q=0.8')}image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7"
 WHEEL = "demo-1.0+local.1-py3-none-any.whl"
 BODY = bytes(range(256)) * 40
 
@@ -68,6 +69,11 @@ def client(request: pytest.FixtureRequest) -> Iterator[Client]:
         ("application/vnd.pypi.simple.latest+html", HTML_V1),
         (HTML_V1, HTML_V1),
         (f"{HTML_V1}, text/html", HTML_V1),
+        (CHROME, HTML),
+        ("text/html,application/xhtml+xml,image/of-tomorrow,*/*", HTML),
+        (f"text/html,application/xhtml+xml,{JSON.upper()}", JSON),
+        (f"text/html,application/xhtml+xml,{HTML_V1};q=0.9", HTML),
+        ("text/html,*/*;q=0.1;v=y", HTML),
         (f"text/html, {JSON}", JSON),
         (f"{JSON}, */*", JSON),
         (f"{JSON}, */*;q=0.1", JSON),
@@ -139,6 +145,15 @@ def test_places_and_other_spellings(client: Client, path: str, status: int, loca
     assert reply.status == status
     if location is not None:
         assert reply.headers["location"] == location
+
+
+@pytest.mark.parametrize("accept", [PIP, HTML_V1, BROWSER, "image/png"])
+@pytest.mark.parametrize(
+    ("path", "location"), [("/simple/Demo", "/simple/demo/"), ("/bookworm/simple/d_emo/", "/bookworm/simple/d-emo/")]
+)
+def test_other_spellings_are_known_whatever_form_is_asked_for(client: Client, path: str, location: str, accept: str) -> None:
+    reply = client.get(path, Accept=accept)
+    assert (reply.status, reply.headers["location"]) == (301, location)
 
 
 @pytest.mark.parametrize("root", ["", "/bookworm"])
