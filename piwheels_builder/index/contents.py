@@ -112,8 +112,11 @@ def read_contents(connection: Connection, project_ids: Sequence[int]) -> list[Pr
     queries.see_one_moment(connection)
     ids = list(project_ids)
     projects: list[tuple[int, str, str, str | None, int | None]] = list(queries.projects_on_pages(connection, project_ids=ids))
-    upstream = _by_project(queries.upstream_files_on_pages(connection, project_ids=ids), _upstream_file)
-    own = _by_project(queries.own_wheels_on_pages(connection, project_ids=ids), _own_wheel)
+    # All rows at once: one by one they pass through a generator of aiosql's each.
+    with queries.upstream_files_on_pages_cursor(connection, project_ids=ids) as cursor:
+        upstream = _by_project(cursor.fetchall(), _upstream_file)
+    with queries.own_wheels_on_pages_cursor(connection, project_ids=ids) as cursor:
+        own = _by_project(cursor.fetchall(), _own_wheel)
     words = _by_project(queries.words_on_pages(connection, project_ids=ids), Word)
     connection.rollback()
     return [

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from jinja2 import Environment, PackageLoader
 from pypi_simple import ProjectPage as ReadPage
 
 from piwheels_builder.index.pages import PageFile, ProjectPage, listing_html, listing_json, page_html, page_json
@@ -157,3 +158,22 @@ def test_a_file_is_one_line_of_html() -> None:
         "</body>",
         "</html>",
     ]
+
+
+@pytest.mark.parametrize("status", [(None, None), ("archived", None), ("archived", "done & <over>"), ("deprecated", None)])
+def test_a_page_is_what_the_template_says_of_it(status: tuple[str | None, str | None]) -> None:
+    for name in ("demo", "other"):
+        page = ProjectPage(name, (FULL, BARE), ("1.0",), *status)
+        links = "".join(line for line in page_html(page).decode().splitlines(keepends=True) if line.startswith("<a "))
+        template = Environment(
+            loader=PackageLoader("piwheels_builder.index", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        )
+        whole = template.get_template("page.html.j2").render(page=page, links=links, api_version="1.4")
+        assert links.count("<br>") == 2
+        assert page_html(page).decode() == whole
+
+
+def test_a_hash_that_is_none_is_escaped_all_the_same() -> None:
+    text = page_html(a_page(replace(FULL, sha256='"><b>', metadata_sha256="<i>"))).decode()
+    assert "<b>" not in text
+    assert "<i>" not in text
