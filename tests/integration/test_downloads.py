@@ -164,6 +164,7 @@ def test_nginx_writes_what_is_counted_and_no_address(published: Fleet, capsys: p
         written = (place / "nginx-log/access.log").read_text(errors="replace")
         assert "127.0.0.0" in written
         assert "127.0.0.1" not in written
+        assert len({json.loads(line)["id"] for line in written.splitlines()}) == 3
         assert main(["downloads", "count", "--log-dir", str(place / "nginx-log")]) == 0
     assert counted(published) == [(1, 1, 1)]
     main(["downloads", "show", "--json"])
