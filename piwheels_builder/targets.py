@@ -58,7 +58,7 @@ class Target:
     def glibc(self) -> tuple[int, int]:
         return GLIBC[self.os_release]
 
-    @property
+    @functools.cached_property
     def tags(self) -> frozenset[Tag]:
         """Every tag a pip of this target installs (PEP 425, PEP 600)."""
         return _tags(self)

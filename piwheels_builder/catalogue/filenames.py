@@ -120,6 +120,12 @@ def canonical(version: Version) -> str:
 
 def is_pure(tags: Iterable[Tag]) -> bool:
     """Whether a wheel with these tags installs on any platform."""
+    return _is_pure(frozenset(tags))
+
+
+@lru_cache(maxsize=4096)
+def _is_pure(tags: frozenset[Tag]) -> bool:
+    """Remembered: a frozen set knows its hash, and there are a few hundred of them."""
     return any(tag.platform == "any" for tag in tags)
 
 

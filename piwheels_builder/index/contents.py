@@ -79,8 +79,9 @@ class OwnWheel:
             wanted = (replace(target, architecture="armv6l") for target in wanted if target.architecture in ("armv6l", "armv7l"))
         return [target for target in wanted if self.serves(target)]
 
-    @property
+    @cached_property
     def tags(self) -> frozenset[Tag]:
+        """Asked of each wheel by every root and target."""
         return wheel_tags(self.filename)
 
 
