@@ -1,12 +1,29 @@
-"""What this machine has: memory, how much of it builds may take, and processors."""
+"""What this machine has: memory, how much of it builds may take, and processors; and how it fares."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
+
+from piwheels_builder.builder.disk import free_bytes
+from piwheels_builder.condition import Condition
 
 #: Kept from builds: for the system, this service, the way in by ssh. At least so much, on larger machines so large a part.
 _LEAST_RESERVE = 128 * 2**20
 _RESERVED_PART = 1 / 16
+#: Thousandths of a degree Celsius (the kernel's Documentation/ABI/testing/sysfs-class-thermal).
+_TEMPERATURE = "sys/class/thermal/thermal_zone0/temp"
+#: Of Raspberry Pi's own kernels, in hexadecimal: what the firmware said in the last seconds. That of a Pi 5 is soc@107c000000.
+_FLAGS = "sys/devices/platform/soc*/soc*:firmware/get_throttled"
+#: Its bits for this moment: https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
+_UNDER_VOLTAGE = 1 << 0
+_CAPPED_THROTTLED_OR_WARM = 1 << 1 | 1 << 2 | 1 << 3
+#: Of every kernel's driver, which asks the firmware every two seconds (Documentation/hwmon/raspberrypi-hwmon.rst).
+_HARDWARE_MONITORS = "sys/class/hwmon/hwmon*/name"
+_PI_VOLTAGE, _VOLTAGE_ALARM = "rpi_volt", "in0_lcrit_alarm"
+
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True)
@@ -40,6 +57,22 @@ def most_for_builds(total: int | None = None) -> int:
     return max(total - reserve(total), total // 2)
 
 
+def condition(state_dir: Path, root: Path = Path("/")) -> Condition:
+    """Read now, as any user may; ``root`` is where sys and proc are. Raises nothing: what cannot be read is unknown."""
+    degrees = _known(lambda: int((root / _TEMPERATURE).read_text()) / 1000)
+    flags = _known(lambda: int(next(root.glob(_FLAGS)).read_text(), 16))
+    alarm = _known(lambda: _voltage_alarm(root))
+    has = _known(lambda: memory(root / "proc/meminfo"))
+    return Condition(
+        temperature=degrees,
+        memory_free=has.available if has else None,
+        memory_total=has.total if has else None,
+        throttled=None if flags is None else bool(flags & _CAPPED_THROTTLED_OR_WARM),
+        under_voltage=alarm if alarm is not None or flags is None else bool(flags & _UNDER_VOLTAGE),
+        disk_free=_known(lambda: free_bytes(state_dir)),
+    )
+
+
 def processors() -> int:
     """How many this process may use."""
     return len(os.sched_getaffinity(0))
@@ -48,6 +81,19 @@ def processors() -> int:
 def is_low(now: Memory) -> bool:
     """Whether so little memory is left that no build may start, and one of several must go."""
     return now.available < reserve(now.total) // 2
+
+
+def _known(read: Callable[[], _Read]) -> _Read | None:
+    try:
+        return read()
+    except (OSError, LookupError, StopIteration, ValueError):
+        return None
+
+
+def _voltage_alarm(root: Path) -> bool:
+    """What the driver says. Raises StopIteration where there is none, OSError, ValueError."""
+    monitor = next(name.parent for name in root.glob(_HARDWARE_MONITORS) if name.read_text().strip() == _PI_VOLTAGE)
+    return bool(int((monitor / _VOLTAGE_ALARM).read_text()))
 
 
 def _bytes(field: str) -> int:
