@@ -8,6 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import aiosql
 import psycopg2
 
 from piwheels_builder.builder.attempt import Attempt
+from piwheels_builder.builder.machine import condition
 from piwheels_builder.builder.outbox import Entry, Outbox
 from piwheels_builder.builder.spool import Spool
 from piwheels_builder.db.connect import Connection, connected, translated_errors
@@ -43,7 +45,7 @@ class Quarantined(DatabaseRefused):
 class Recorder:
     """Speaks for one builder. Used by one thread; the two public attributes are for others to read.
 
-    ``has_room`` is asked before each heartbeat: while it says no, the builder is given nothing more.
+    ``has_room`` is asked before each heartbeat: while it says no, the builder is given nothing more. ``root`` is where proc and sys are.
     """
 
     def __init__(
@@ -54,8 +56,9 @@ class Recorder:
         *,
         first_pause: float = FIRST_PAUSE,
         has_room: Callable[[], bool] = lambda: True,
+        root: Path = Path("/"),
     ) -> None:
-        self._has_room = has_room
+        self._has_room, self._root = has_room, root
         self._settings = settings
         self._spool = spool
         self._outbox = outbox
@@ -136,6 +139,7 @@ class Recorder:
                 term_seconds=self._settings.lease_seconds,
                 has_room=self._has_room(),
                 session=str(self._session),
+                **asdict(condition(self._settings.state_dir, self._root)),
             )
         if answer == "quarantined":
             raise Quarantined(

@@ -129,9 +129,19 @@ CREATE TABLE public.builder (
     former_sessions uuid[] DEFAULT '{}'::uuid[] NOT NULL,
     trusted_until timestamp with time zone,
     slowness real DEFAULT 1 NOT NULL,
+    temperature double precision,
+    memory_free bigint,
+    memory_total bigint,
+    disk_free bigint,
+    throttled boolean,
+    under_voltage boolean,
+    CONSTRAINT disk_free_is_sane CHECK (((disk_free >= 0) AND (disk_free <= ((1)::bigint << 50)))),
     CONSTRAINT former_sessions_are_few CHECK ((cardinality(former_sessions) <= 50)),
     CONSTRAINT memory_class_is_known CHECK (((memory_class >= 0) AND (memory_class <= 2))),
-    CONSTRAINT slowness_is_sane CHECK (((slowness >= (0.01)::double precision) AND (slowness <= (100)::double precision)))
+    CONSTRAINT memory_free_is_sane CHECK (((memory_free >= 0) AND (memory_free <= ((1)::bigint << 50)))),
+    CONSTRAINT memory_total_is_sane CHECK (((memory_total >= 0) AND (memory_total <= ((1)::bigint << 50)))),
+    CONSTRAINT slowness_is_sane CHECK (((slowness >= (0.01)::double precision) AND (slowness <= (100)::double precision))),
+    CONSTRAINT temperature_is_sane CHECK (((temperature >= ('-100'::integer)::double precision) AND (temperature <= (200)::double precision)))
 );
 COMMENT ON COLUMN public.builder.memory_class IS '0: up to 1 GiB of memory, 1: up to 4 GiB, 2: more';
 CREATE FUNCTION public.answer_without_lease(me public.builder, of_lease uuid, of_build bigint) RETURNS text
@@ -595,7 +605,7 @@ CREATE FUNCTION public.hears_builders() RETURNS boolean
     AS $$
     SELECT coalesce(max(last_seen_at) > now() - interval '10 minutes', true) FROM builder WHERE standing <> 'retired'
 $$;
-CREATE FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval, room boolean DEFAULT true, its_session uuid DEFAULT NULL::uuid) RETURNS text
+CREATE FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval, room boolean DEFAULT true, its_session uuid DEFAULT NULL::uuid, its_temperature double precision DEFAULT NULL::double precision, its_memory_free bigint DEFAULT NULL::bigint, its_memory_total bigint DEFAULT NULL::bigint, its_disk_free bigint DEFAULT NULL::bigint, is_throttled boolean DEFAULT NULL::boolean, is_under_voltage boolean DEFAULT NULL::boolean) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
@@ -607,7 +617,13 @@ BEGIN
         UPDATE queue SET expires_at = now() + interval '15 minutes'
         WHERE lease_id IS NOT NULL AND expires_at < now() + interval '15 minutes';
     END IF;
-    UPDATE builder SET last_seen_at = now(), has_room = room WHERE builder_id = me.builder_id RETURNING * INTO me;
+    UPDATE builder
+    SET last_seen_at = now(), has_room = room, throttled = is_throttled, under_voltage = is_under_voltage,
+        -- What is no number is greater than all of them.
+        temperature = CASE WHEN its_temperature BETWEEN -100 AND 200 THEN its_temperature END,
+        memory_total = possible_bytes(its_memory_total), disk_free = possible_bytes(its_disk_free),
+        memory_free = possible_bytes(CASE WHEN its_memory_free > its_memory_total THEN its_memory_total ELSE its_memory_free END)
+    WHERE builder_id = me.builder_id RETURNING * INTO me;
     IF me.standing = 'quarantined' OR NOT is_one_host(me, its_session) THEN
         RETURN 'quarantined';
     END IF;
@@ -1090,6 +1106,11 @@ BEGIN
                ELSE open.name <> ALL (builders) END
     ORDER BY open.name;
 END $_$;
+CREATE FUNCTION public.possible_bytes(said bigint) RETURNS bigint
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT CASE WHEN said BETWEEN 0 AND 1::bigint << 50 THEN said END
+$$;
 CREATE FUNCTION public.publish_twin(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -1949,8 +1970,14 @@ CREATE VIEW public.builder_load AS
     COALESCE(outbox.wheels, (0)::bigint) AS wheels_waiting,
     COALESCE(logs.number, (0)::bigint) AS logs_waiting,
     COALESCE(outbox.held, (0)::bigint) AS wheels_held,
-    builder.slowness
-   FROM (((public.builder
+    builder.slowness,
+    told.temperature,
+    told.memory_free,
+    told.memory_total,
+    told.throttled,
+    told.under_voltage,
+    told.disk_free
+   FROM ((((public.builder
      CROSS JOIN LATERAL ( SELECT sum(queue.estimate_seconds) AS seconds,
             count(*) AS builds
            FROM public.queue
@@ -1970,6 +1997,13 @@ CREATE VIEW public.builder_load AS
              JOIN public.builder builder_1 USING (builder_id))
           WHERE ((attempt.log_size IS NOT NULL) AND (attempt.log_stored_at IS NULL) AND public.is_trusted(builder_1.*, attempt.recorded_at))
           GROUP BY attempt.builder_id) logs USING (builder_id))
+     LEFT JOIN LATERAL ( SELECT builder.temperature,
+            builder.memory_free,
+            builder.memory_total,
+            builder.throttled,
+            builder.under_voltage,
+            builder.disk_free
+          WHERE (builder.last_seen_at > (now() - '00:05:00'::interval))) told ON (true))
   WHERE (builder.standing <> 'retired'::public.builder_standing);
 CREATE TABLE public.builder_target (
     builder_id integer NOT NULL,
@@ -2472,8 +2506,8 @@ REVOKE ALL ON FUNCTION public.fold_downloads() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.fold_downloads() TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.fold_statistics() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.hears_builders() FROM PUBLIC;
-REVOKE ALL ON FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval, room boolean, its_session uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval, room boolean, its_session uuid) TO piwheels_builder;
+REVOKE ALL ON FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval, room boolean, its_session uuid, its_temperature double precision, its_memory_free bigint, its_memory_total bigint, its_disk_free bigint, is_throttled boolean, is_under_voltage boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.heartbeat(leases_held uuid[], begun bigint[], term interval, room boolean, its_session uuid, its_temperature double precision, its_memory_free bigint, its_memory_total bigint, its_disk_free bigint, is_throttled boolean, is_under_voltage boolean) TO piwheels_builder;
 REVOKE ALL ON FUNCTION public.is_one_host(me public.builder, its_session uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.is_trusted(public.builder, recorded timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.is_trusted(public.builder, recorded timestamp with time zone) TO piwheels_dispatcher;
@@ -2513,6 +2547,7 @@ GRANT ALL ON FUNCTION public.pages_written(projects integer[], seen_changes bigi
 REVOKE ALL ON FUNCTION public.pause_dispatch(its_name text, why text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.pause_dispatch(its_name text, why text) TO piwheels_dispatcher;
 REVOKE ALL ON FUNCTION public.plan_hosted_pis(prefix text, wanted integer, its_specification jsonb, account jsonb, listed_at timestamp with time zone, builders text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.possible_bytes(said bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.publish_twin(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.publish_twin(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint) TO piwheels_publisher;
 REVOKE ALL ON FUNCTION public.publish_wheel(its_wheel bigint, its_filename text, its_sha256 text, its_size bigint, its_requires_python text, its_metadata_sha256 text, its_glibc_floor text, served smallint[]) FROM PUBLIC;

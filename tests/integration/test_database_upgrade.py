@@ -90,6 +90,8 @@ def test_a_builder_of_the_first_version_goes_on_with_its_leases(old: Fleet, at_w
     upgrade(old)
     ((lease_id,),) = old.ask("SELECT lease_id FROM queue WHERE build_id = %s", at_work["leased"])
     old.ask("SELECT heartbeat(%s::uuid[], %s::bigint[], '1 hour')", [lease_id], [at_work["leased"]], role="builder_pi1")
+    told = old.ask("SELECT last_seen_at > now() - interval '1 minute', temperature, memory_free, throttled FROM builder_load")
+    assert told == [(True, None, None, None)]
     answer = old.ask(OLD_RECORD, lease_id, at_work["leased"], "timeout", None, None, None, role="builder_pi1")
     assert answer == [("recorded",)]
     assert old.state(at_work["leased"]) == "failed"

@@ -13,6 +13,8 @@ from piwheels_builder.builder.outbox import Outbox
 from piwheels_builder.builder.record import Recorder
 from piwheels_builder.builder.service import Service
 from piwheels_builder.builder.spool import Spool, SpooledBuild, write_batch
+from piwheels_builder.condition import Condition
+from piwheels_builder.errors import DatabaseRefused
 from piwheels_builder.settings import BuilderSettings
 from piwheels_builder.states import Outcome
 from tests.support.builders import an_attempt, builder_settings, eventually, lease_everything, make_wheel, serving
@@ -151,3 +153,58 @@ def test_a_heartbeat_says_whether_there_is_room(fleet: Fleet, tmp_path: Path, ro
     settings = builder_settings(tmp_path, database=fleet.database.conninfo("builder_pi1"))
     Recorder(settings, Spool(tmp_path / "spool", settings), Outbox(tmp_path / "outbox"), has_room=lambda: room).speak()
     assert (fleet.lease("pi1") is not None) == room
+
+
+TOLD = "SELECT temperature, memory_free, memory_total, throttled, under_voltage, disk_free > 0 FROM builder WHERE name = 'pi1'"
+
+
+def test_a_heartbeat_says_how_the_machine_fares(fleet: Fleet, tmp_path: Path) -> None:
+    settings = builder_settings(tmp_path, database=fleet.database.conninfo("builder_pi1"))
+    files = {
+        "sys/class/thermal/thermal_zone0/temp": "82500\n",
+        "sys/devices/platform/soc/soc:firmware/get_throttled": "80005\n",
+        "proc/meminfo": "MemTotal: 4000 kB\nMemAvailable: 3000 kB\n",
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(content)
+    recorder = Recorder(settings, Spool(tmp_path / "spool", settings), Outbox(tmp_path / "outbox"), root=tmp_path)
+    recorder.speak()
+    assert fleet.ask(TOLD) == [(82.5, 3000 * 1024, 4000 * 1024, True, True, True)]
+    # What it can say no more is known no more.
+    for name in files:
+        (tmp_path / name).unlink()
+    recorder.speak()
+    assert fleet.ask(TOLD) == [(None, None, None, None, None, True)]
+
+
+def test_a_machine_that_was_not_heard_of_lately_fares_nobody_knows_how(fleet: Fleet) -> None:
+    known = "SELECT temperature, disk_free FROM builder_load"
+    fleet.heartbeat("pi1", [], Condition(temperature=82.5, disk_free=7))
+    assert fleet.ask(known) == [(82.5, 7)]
+    fleet.ask("UPDATE builder SET last_seen_at = now() - interval '6 minutes'")
+    assert fleet.ask(known) == [(None, None)]
+
+
+@pytest.mark.parametrize(
+    ("said", "believed"),
+    [
+        ("61.8, 3, 4, 5", (61.8, 3, 4, 5)),
+        ("'NaN', -1, -1, -1", (None, None, None, None)),
+        ("'Infinity', 9223372036854775807, 9223372036854775807, 9223372036854775807", (None, None, None, None)),
+        ("'-Infinity', 3, NULL, 0", (None, 3, None, 0)),
+        ("-274, 5, 4, NULL", (None, 4, 4, None)),
+        ("1e300, NULL, 4, 1125899906842625", (None, None, 4, None)),
+    ],
+)
+def test_what_no_machine_can_be_is_not_believed(fleet: Fleet, said: str, believed: tuple[float | None, ...]) -> None:
+    fleet.heartbeat("pi1", [], Condition(50.0, 1, 2, disk_free=3))
+    beat = f"SELECT heartbeat('{{}}', '{{}}', '1 hour', true, NULL, {said}, true, false)"
+    assert fleet.ask(beat, role="builder_pi1") == [("alive",)]
+    assert fleet.ask("SELECT temperature, memory_free, memory_total, disk_free FROM builder") == [believed]
+
+
+@pytest.mark.parametrize("nonsense", ["temperature = 'NaN'", "temperature = 1000", "memory_free = -1", "disk_free = 1::bigint << 51"])
+def test_no_row_holds_what_no_machine_can_be(fleet: Fleet, nonsense: str) -> None:
+    with pytest.raises(DatabaseRefused, match="_is_sane"):
+        fleet.ask(f"UPDATE builder SET {nonsense}")

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from piwheels_builder.condition import Condition
 from piwheels_builder.db.connect import connected
 from piwheels_builder.db.embedded import EmbeddedDatabase
 from piwheels_builder.queue.batch import Batch
@@ -18,6 +19,7 @@ BOOKWORM = Target("cp311", "armv7l", "bookworm")
 TRIXIE = Target("cp313", "armv7l", "trixie")
 ARM64 = Target("cp311", "aarch64", "bookworm")
 TERM = timedelta(hours=4)
+UNKNOWN = Condition()
 
 
 @dataclass
@@ -97,10 +99,13 @@ class Fleet:
         )
         return f"{named[0][0].replace('-', '_') if named else 'demo'}-1.0-py3-none-any.whl"
 
-    def heartbeat(self, builder: str, begun: list[int]) -> None:
-        """The builder holds everything it was leased, and has begun some of it."""
+    def heartbeat(self, builder: str, begun: list[int], condition: Condition = UNKNOWN) -> None:
+        """The builder holds everything it was leased, has begun some of it, and says how its machine fares."""
         held = [lease_id for (lease_id,) in self.ask("SELECT DISTINCT lease_id FROM queue WHERE lease_id IS NOT NULL")]
-        self.ask("SELECT heartbeat(%s::uuid[], %s, '1 hour')", held, begun, role=f"builder_{builder}")
+        told = [condition.temperature, condition.memory_free, condition.memory_total, condition.disk_free]
+        flags = [condition.throttled, condition.under_voltage]
+        beat = "SELECT heartbeat(%s::uuid[], %s, '1 hour', true, NULL, %s, %s, %s, %s, %s, %s)"
+        self.ask(beat, held, begun, *told, *flags, role=f"builder_{builder}")
 
     def publish(self, wheel_id: int, *served: Target) -> None:
         """What publication says of a wheel it has verified."""

@@ -109,7 +109,8 @@ CREATE OR REPLACE VIEW builder_load AS
            coalesce(spool.builds, 0) AS spool_builds,
            coalesce(outbox.wheels, 0) AS wheels_waiting,
            coalesce(logs.number, 0) AS logs_waiting,
-           coalesce(outbox.held, 0) AS wheels_held, builder.slowness
+           coalesce(outbox.held, 0) AS wheels_held, builder.slowness,
+           told.temperature, told.memory_free, told.memory_total, told.throttled, told.under_voltage, told.disk_free
     FROM builder
     -- For each builder, so that its own rows are read whatever the planner thinks of a queue of millions.
     CROSS JOIN LATERAL (
@@ -129,4 +130,9 @@ CREATE OR REPLACE VIEW builder_load AS
         WHERE attempt.log_size IS NOT NULL AND attempt.log_stored_at IS NULL AND is_trusted(builder, attempt.recorded_at)
         GROUP BY attempt.builder_id
     ) AS logs USING (builder_id)
+    -- How a machine fares that was not heard of lately, nobody knows.
+    LEFT JOIN LATERAL (
+        SELECT builder.temperature, builder.memory_free, builder.memory_total, builder.throttled, builder.under_voltage, builder.disk_free
+        WHERE builder.last_seen_at > now() - interval '5 minutes'
+    ) AS told ON true
     WHERE builder.standing <> 'retired';

@@ -35,12 +35,20 @@ BEGIN
     RETURN true;
 END $$;
 
+-- A number of bytes that a machine can have, else unknown.
+CREATE OR REPLACE FUNCTION possible_bytes(said bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN said BETWEEN 0 AND 1::bigint << 50 THEN said END
+$$;
+
 -- The builder lives: the leases it says it still holds last another term, and the builds it says it began are building. A lease
 -- that it does not name expires soon: its batch was never delivered, or was lost with the spool. One that is being delivered at
--- this moment is named by the next heartbeat, long before. room says whether it may be given more: its disk and memory are not low. its_session is a random id that its
--- service draws at each start; an older version says none. The answer is 'alive', or 'quarantined', and then nothing was renewed.
+-- this moment is named by the next heartbeat, long before. room says whether it may be given more: its disk and memory are not low.
+-- its_session is a random id that its service draws at each start; the rest is how its machine fares, where no machine can be as it says
+-- unknown; an older version says none of it. The answer is 'alive', or 'quarantined', and then nothing was renewed.
 CREATE OR REPLACE FUNCTION heartbeat(
-    leases_held uuid[], begun bigint[], term interval, room boolean DEFAULT true, its_session uuid DEFAULT NULL
+    leases_held uuid[], begun bigint[], term interval, room boolean DEFAULT true, its_session uuid DEFAULT NULL,
+    its_temperature double precision DEFAULT NULL, its_memory_free bigint DEFAULT NULL, its_memory_total bigint DEFAULT NULL,
+    its_disk_free bigint DEFAULT NULL, is_throttled boolean DEFAULT NULL, is_under_voltage boolean DEFAULT NULL
 ) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
@@ -51,7 +59,13 @@ BEGIN
         UPDATE queue SET expires_at = now() + interval '15 minutes'
         WHERE lease_id IS NOT NULL AND expires_at < now() + interval '15 minutes';
     END IF;
-    UPDATE builder SET last_seen_at = now(), has_room = room WHERE builder_id = me.builder_id RETURNING * INTO me;
+    UPDATE builder
+    SET last_seen_at = now(), has_room = room, throttled = is_throttled, under_voltage = is_under_voltage,
+        -- What is no number is greater than all of them.
+        temperature = CASE WHEN its_temperature BETWEEN -100 AND 200 THEN its_temperature END,
+        memory_total = possible_bytes(its_memory_total), disk_free = possible_bytes(its_disk_free),
+        memory_free = possible_bytes(CASE WHEN its_memory_free > its_memory_total THEN its_memory_total ELSE its_memory_free END)
+    WHERE builder_id = me.builder_id RETURNING * INTO me;
     IF me.standing = 'quarantined' OR NOT is_one_host(me, its_session) THEN
         RETURN 'quarantined';
     END IF;
