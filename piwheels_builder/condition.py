@@ -31,3 +31,6 @@ class Condition:
             "under voltage": self.under_voltage,
         }
         return tuple(words for words, is_so in found.items() if is_so)
+
+
+UNKNOWN = Condition()

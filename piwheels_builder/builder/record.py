@@ -45,7 +45,8 @@ class Quarantined(DatabaseRefused):
 class Recorder:
     """Speaks for one builder. Used by one thread; the two public attributes are for others to read.
 
-    ``has_room`` is asked before each heartbeat: while it says no, the builder is given nothing more. ``root`` is where proc and sys are.
+    ``has_room`` is asked before each heartbeat: while it says no, the builder is given nothing more. ``root`` is
+    where sys and proc are.
     """
 
     def __init__(

@@ -100,7 +100,8 @@ def _whom(options: argparse.Namespace) -> str | None:
 
 def _standing(load: BuilderLoad) -> str:
     reason = f": {load.standing_reason}" if load.standing_reason else ""
-    return f"{load.standing}{reason}{'' if load.has_room else ', no room'}"
+    trouble = [*([] if load.has_room else ["no room"]), *load.condition.trouble]
+    return ", ".join([f"{load.standing}{reason}", *trouble])
 
 
 def run_requeue(options: argparse.Namespace) -> int:

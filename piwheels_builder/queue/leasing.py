@@ -15,6 +15,7 @@ from uuid import UUID
 import aiosql
 from psycopg2.extras import register_uuid
 
+from piwheels_builder.condition import Condition
 from piwheels_builder.db.connect import Connection, Cursor
 from piwheels_builder.errors import BadInput
 from piwheels_builder.queue.batch import Batch, LeasedBuild, Sdist
@@ -55,7 +56,8 @@ class QueueTotals:
 def builder_loads(connection: Connection, only: Iterable[str] | None = None) -> list[BuilderLoad]:
     """What waits in each builder's spool and outbox. Raises BadInput for a name in ``only`` that is no builder."""
     wanted = None if only is None else sorted(set(only))
-    loads = [BuilderLoad(*row) for row in _queries.builder_loads(connection, builders=wanted)]
+    found = _queries.builder_loads(connection, builders=wanted)
+    loads = [BuilderLoad(*(*fields, Condition(*condition))) for *fields, condition in found]
     if unknown := set(wanted or ()) - {load.name for load in loads}:
         raise BadInput(f"no builder is called {', '.join(sorted(unknown))}: run `ansible-playbook provision.yml` for it")
     return loads

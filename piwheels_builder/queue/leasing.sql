@@ -1,6 +1,6 @@
 -- name: builder_loads(builders)
--- These builders (null: all) with what waits in spool and outbox, and whether a faster one with a free slot
--- builds all that they can. Reads what is leased to them: a hundred thousand rows of a fleet with
+-- These builders (null: all) with what waits in spool and outbox, whether a faster one with a free slot
+-- builds all that they can, and how their machines fare. Reads what is leased to them: a hundred thousand rows of a fleet with
 -- full spools, and each of its builders asks every few seconds.
 SELECT name, standing, slots, spool_seconds, spool_builds, wheels_waiting, has_room, standing_reason, logs_waiting, wheels_held, slowness,
        slowness > (SELECT min(slowness) FROM builder WHERE standing = 'active' AND has_room) AND EXISTS (
@@ -12,7 +12,8 @@ SELECT name, standing, slots, spool_seconds, spool_builds, wheels_waiting, has_r
                      SELECT FROM queue WHERE queue.builder_id = other.builder_id AND lease_id IS NOT NULL LIMIT other.slots) AS held)
              AND NOT EXISTS (
                  SELECT target_id FROM builder_target JOIN builder USING (builder_id) WHERE builder.name = builder_load.name
-                 EXCEPT SELECT target_id FROM builder_target WHERE builder_target.builder_id = other.builder_id))
+                 EXCEPT SELECT target_id FROM builder_target WHERE builder_target.builder_id = other.builder_id)),
+       json_build_array(temperature, memory_free, memory_total, throttled, under_voltage, disk_free)
 FROM builder_load WHERE :builders::text[] IS NULL OR name = ANY (:builders::text[]) ORDER BY name;
 
 -- name: served_fleet()^

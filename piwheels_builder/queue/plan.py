@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from piwheels_builder.condition import UNKNOWN, Condition
+
 #: Below this a batch costs more in round trips than it evens out at the end of a run.
 SMALLEST_BATCH_SECONDS = 60.0
 #: A builder is hungry when its spool holds less than this part of what it should.
@@ -35,6 +37,7 @@ class BuilderLoad:
     #: How many times as long as on a Pi 4 a build takes; whether a faster builder with a free slot builds all that it can.
     slowness: float = 1.0
     has_faster: bool = False
+    condition: Condition = UNKNOWN
 
     @property
     def is_awaited(self) -> bool:

@@ -1,7 +1,7 @@
 """What the home page and the fleet's page say, and the JSON that their charts and tables are drawn from. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -161,6 +161,7 @@ def _told_builder(builder: FleetBuilder, seen: Overview) -> dict[str, Any]:
         "outbox": builder.wheels_waiting,
         "full": not builder.has_room,
         "targets": builder.targets,
+        "condition": {**asdict(builder.condition), "trouble": builder.condition.trouble},
         "building": [
             {
                 "project": each.project,

@@ -113,7 +113,25 @@ def _builders(seen: Overview) -> Iterator[Metric]:
         told = (each.slots, at_work[each.name], each.spool_builds, each.spool_seconds, each.wheels_waiting, each.has_room)
         for family, value in zip(numbers.values(), told, strict=True):
             family.add_metric([each.name], value)
-    yield from (heard, standing, *numbers.values())
+    yield from (heard, standing, *numbers.values(), *_conditions(seen))
+
+
+def _conditions(seen: Overview) -> Iterator[Metric]:
+    """Nothing of what is unknown: no number would be true."""
+    names = {
+        "temperature": ("piwheels_builder_temperature_celsius", "Its processor's"),
+        "memory_free": ("piwheels_builder_memory_free_bytes", "What can be had without swapping"),
+        "memory_total": ("piwheels_builder_memory_size_bytes", "The memory it has"),
+        "throttled": ("piwheels_builder_throttled", "Whether its firmware slows its processor down"),
+        "under_voltage": ("piwheels_builder_under_voltage", "Whether its power supply is too weak"),
+        "disk_free": ("piwheels_builder_disk_free_bytes", "What is free on the disk that holds its state"),
+    }
+    for field, (name, text) in names.items():
+        family = _gauge(name, text, "builder")
+        for each in seen.builders:
+            if (value := getattr(each.condition, field)) is not None:
+                family.add_metric([each.name], value)
+        yield family
 
 
 def _freshness(seen: Overview) -> Iterator[Metric]:

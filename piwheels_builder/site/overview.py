@@ -5,10 +5,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import aiosql
 
 from piwheels_builder.catalogue.freshness import Freshness, freshness
+from piwheels_builder.condition import Condition
 from piwheels_builder.db.connect import Connection
 from piwheels_builder.queue.forecast import Forecast, forecast
 from piwheels_builder.queue.statistics import Statistic, statistics
@@ -47,6 +49,7 @@ class FleetBuilder:
     wheels_waiting: int
     has_room: bool
     targets: Sequence[str]
+    condition: Condition
 
 
 @dataclass(frozen=True)
@@ -117,13 +120,18 @@ def read_overview(connection: Connection, private: Collection[str], history: His
     history.count(queries.attempts_by_hour(connection, since=history.since), now)
     return Overview(
         now=now,
-        builders=tuple(sorted((FleetBuilder(*row) for row in queries.builders(connection)), key=_as_a_person_counts)),
+        builders=tuple(sorted((_builder(*row) for row in queries.builders(connection)), key=_as_a_person_counts)),
         building=tuple(Building(*row) for row in queries.building(connection)),
         newest=tuple(NewWheel(*row) for row in queries.newest_wheels(connection, private=sorted(private), most=_NEWEST)),
         statistics=tuple(statistics(connection)),
         freshness=freshness(connection),
         history=history,
     )
+
+
+def _builder(*row: Any) -> FleetBuilder:
+    *fields, condition = row
+    return FleetBuilder(*(*fields, Condition(*condition)))
 
 
 def _as_a_person_counts(builder: FleetBuilder) -> list[tuple[int, str]]:

@@ -1,10 +1,12 @@
 -- name: builders()
--- Every builder of the fleet with its spool and what it builds for; its standing with the reason where it is not active.
+-- Every builder of the fleet with its spool and what it builds for; its standing with the reason where it is not active; at the end, how
+-- its machine fares.
 SELECT name, standing::text, standing_reason, memory_class, slots, last_seen_at, extract(epoch FROM now() - last_seen_at)::float,
        spool_builds, spool_seconds::float, wheels_waiting, has_room,
        ARRAY(SELECT concat_ws('-', python, architecture, os_release)
              FROM builder_target JOIN target USING (target_id) JOIN builder USING (builder_id)
-             WHERE builder.name = builder_load.name ORDER BY target_id)
+             WHERE builder.name = builder_load.name ORDER BY target_id),
+       json_build_array(temperature, memory_free, memory_total, throttled, under_voltage, disk_free)
 FROM builder_load ORDER BY name;
 
 -- name: building()

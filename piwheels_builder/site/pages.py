@@ -25,7 +25,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"span": words.span, "size": words.size, "number": words.number, "percent": words.percent}
+    made.filters |= {"span": words.span, "size": words.size, "number": words.number, "percent": words.percent, "heat": words.heat}
     made.filters |= {"moment": words.moment, "iso": words.iso, "outcome": words.outcome}
     made.globals |= {"signs": SIGNS, "memory": MEMORY, "wheel_url": wheel_url, "log_url": log_url}
     return made

@@ -37,6 +37,11 @@ def percent(share: float | None) -> str:
     return NOTHING if share is None else f"{100 * share:.1f} %"
 
 
+def heat(degrees: float) -> str:
+    """61.8 -> 62 °C."""
+    return f"{degrees:.0f} °C"
+
+
 def moment(when: datetime | None) -> str:
     """2026-01-31 12:00 UTC; None is a dash."""
     return NOTHING if when is None else f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

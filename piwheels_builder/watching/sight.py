@@ -4,9 +4,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiosql
 
+from piwheels_builder.condition import Condition
 from piwheels_builder.db.connect import Connection
 from piwheels_builder.watching.words import one_line
 
@@ -41,6 +43,7 @@ class Watched:
     spool_seconds: float
     wheels_waiting: int
     has_room: bool
+    condition: Condition
     begun: tuple[Begun, ...]
 
     @property
@@ -62,22 +65,45 @@ class Watched:
             one_line(", ".join(map(str, self.begun))),
             "" if longest is None else f"{longest / 60:.0f}",
             "never" if self.silent is None else span(self.silent),
+            *_cells(self.condition),
             f"{self.spool_builds} builds, {self.spool_seconds / 60:.0f} min",
             str(self.wheels_waiting),
             one_line(self.reason or ""),
         )
 
 
-#: What matters most comes first: a terminal of 80 columns ends before the spool.
-COLUMNS = ("builder", "state", "builds", "minutes", "last seen", "spool", "wheels waiting", "reason")
+#: What matters most comes first: a terminal of 80 columns ends before how the machine fares.
+COLUMNS = (
+    "builder",
+    "state",
+    "builds",
+    "minutes",
+    "last seen",
+    *("condition", "memory free", "disk free"),
+    *("spool", "wheels waiting", "reason"),
+)
 
 
 def sight(connection: Connection) -> Sequence[Watched]:
     """All builders, pi2 before pi10, as the reader role."""
-    found = [Watched(*(*row[:-1], tuple(Begun(*fields) for fields in row[-1]))) for row in _queries.sight(connection)]
+    found = [_watched(*row) for row in _queries.sight(connection)]
     return sorted(
         found, key=lambda each: [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", each.name)]
     )
+
+
+def _watched(*row: Any) -> Watched:
+    *fields, condition, begun = row
+    return Watched(*(*fields, Condition(*condition), tuple(Begun(*each) for each in begun)))
+
+
+def _cells(condition: Condition) -> tuple[str, str, str]:
+    heat = () if condition.temperature is None else (f"{condition.temperature:.0f} °C",)
+    return ", ".join((*heat, *condition.trouble)), _gigabytes(condition.memory_free), _gigabytes(condition.disk_free)
+
+
+def _gigabytes(count: int | None) -> str:
+    return "" if count is None else f"{count / 1e9:.1f} GB"
 
 
 def span(seconds: float) -> str:

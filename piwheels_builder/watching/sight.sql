@@ -1,8 +1,9 @@
 -- name: sight()
--- Every builder with its spool, and what it has begun: releases, targets, and since how many seconds. One query, whatever the size of
--- the fleet.
+-- Every builder with its spool, how its machine fares, and what it has begun: releases, targets, and since how many seconds. One query,
+-- whatever the size of the fleet.
 SELECT name, standing::text, standing_reason, slots, extract(epoch FROM now() - last_seen_at)::float, spool_builds,
-       spool_seconds::float, wheels_waiting, has_room, coalesce(begun.builds, '[]'::json)
+       spool_seconds::float, wheels_waiting, has_room,
+       json_build_array(temperature, memory_free, memory_total, throttled, under_voltage, disk_free), coalesce(begun.builds, '[]'::json)
 FROM builder_load
 LEFT JOIN (
     SELECT builder.name,

@@ -140,7 +140,7 @@ class Watch(App[int]):
             self.table.move_cursor(row=self.table.get_row_index(chosen.name))
 
     def _write(self, each: Watched, before: Watched) -> None:
-        """Only what changed: a thousand rows are eight thousand cells."""
+        """Only what changed: a thousand rows are eleven thousand cells."""
         for column, cell, old in zip(COLUMNS, each.cells, before.cells, strict=True):
             if cell != old:
                 self.table.update_cell(each.name, column, _text(each, column, cell), update_width=True)
@@ -259,10 +259,16 @@ class Watch(App[int]):
 
 
 def _text(each: Watched, column: str, cell: str) -> Text:
-    text = Text(cell, _STYLES.get(each.state, "red") if column == "state" else "")
+    text = Text(cell, _style(each, column))
     if column == "builds":
         text.truncate(_WIDEST, overflow="ellipsis")
     return text
+
+
+def _style(each: Watched, column: str) -> str:
+    if column == "condition" and each.condition.trouble:
+        return "red"
+    return _STYLES.get(each.state, "red") if column == "state" else ""
 
 
 def _about(logged: Logged) -> str:

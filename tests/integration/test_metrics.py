@@ -57,6 +57,13 @@ def test_every_number_is_the_databases(shown: IndexHost) -> None:
     assert ("piwheels_builder_last_seen_timestamp_seconds", "pi3") not in told, "which was never heard of"
     assert told["piwheels_builder_building_builds", "pi1"] == 1
     assert told["piwheels_builder_standing", "pi3", "active"] == 1
+    assert told["piwheels_builder_temperature_celsius", "pi1"] == 83.2
+    assert told["piwheels_builder_throttled", "pi1"] == 1
+    assert told["piwheels_builder_under_voltage", "pi1"] == 0
+    assert told["piwheels_builder_memory_free_bytes", "pi1"] == 1_230_000_000
+    assert told["piwheels_builder_memory_size_bytes", "pi1"] == 3_977_601_024
+    assert told["piwheels_builder_disk_free_bytes", "pi1"] == 12_000_000_000
+    assert ("piwheels_builder_temperature_celsius", "pi2") not in told, "which has no sensor"
     followed = asked(fleet, "SELECT extract(epoch FROM followed_at) FROM upstream_state")
     assert told["piwheels_catalogue_followed_timestamp_seconds",] == pytest.approx(followed, abs=0.01)
     assert told["piwheels_published_disk_size_bytes",] == shutil.disk_usage(shown.tree).total

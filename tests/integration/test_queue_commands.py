@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from piwheels_builder.cli import main
+from piwheels_builder.condition import Condition
 from piwheels_builder.states import Outcome
 from tests.support.fleet import BOOKWORM, Fleet
 
@@ -125,3 +126,12 @@ def test_status_tells_of_a_builder_without_room_and_of_builds_too_large(fleet: F
     assert lines(printed)["pi1"][0] == "active, no room"
     assert "0 leasable" in printed
     assert "1 need a larger builder" in printed
+
+
+def test_status_tells_what_ails_a_builder(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet.heartbeat("pi1", [], Condition(temperature=81.5, under_voltage=True))
+    main(["status"])
+    assert lines(capsys.readouterr().out)["pi1"][0] == "active, too hot, under voltage"
+    main(["status", "--json"])
+    (builder,) = json.loads(capsys.readouterr().out)["builders"]
+    assert (builder["condition"]["temperature"], builder["condition"]["disk_free"]) == (81.5, None)

@@ -130,6 +130,29 @@ def test_the_overview_adds_up(shown: IndexHost) -> None:
     ]
 
 
+def test_how_builders_fare_is_told(shown: IndexHost) -> None:
+    hot, _, silent = (each["condition"] for each in told(shown, "live/fleet.json")["builders"])
+    assert hot == {
+        "temperature": 83.2,
+        "memory_free": 1_230_000_000,
+        "memory_total": 3_977_601_024,
+        "throttled": True,
+        "under_voltage": False,
+        "disk_free": 12_000_000_000,
+        "trouble": ["too hot", "throttled"],
+    }
+    assert silent == {**dict.fromkeys(hot), "trouble": []}
+    page = lying(shown, "fleet.html")
+    assert page is not None
+    cards = page.split("<article")[1:]
+    assert '<p class="trouble">too hot, throttled</p>' in cards[0]
+    for fact in ("<dd>83 °C</dd>", "<dd>1.23 GB of 3.98 GB</dd>", "<dd>12 GB</dd>"):
+        assert fact in cards[0]
+    # Of what is unknown nothing is said.
+    for card in cards[1:]:
+        assert not any(word in card for word in ("trouble", "°C", "GB", "free"))
+
+
 def test_counting_again_counts_nothing_twice(host: IndexHost) -> None:
     host.build("late")
     refresh_site(host)

@@ -119,6 +119,21 @@ def test_the_fleet_is_drawn_anew_while_somebody_watches(seen: Seen) -> None:
     assert page.run("document.querySelectorAll('main img, main script').length") == 0
 
 
+def test_how_a_builder_fares_is_drawn_anew_as_it_was_written(seen: Seen) -> None:
+    page = seen.open("/fleet/")
+    facts = "[...document.querySelectorAll('.pi:first-child dl > div')].slice(0, -1).map((each) => each.innerText)"
+    written = page.run(facts)
+    assert "processor\n83 °C" in written
+    # The page's own cards are thrown away.
+    page.run("document.getElementById('fleet').replaceChildren()")
+    seen.host.fleet.ask("UPDATE builder SET under_voltage = true WHERE name = 'pi1'")
+    refresh_site(seen.host)
+    page.run("document.dispatchEvent(new Event('visibilitychange'))")
+    page.until("document.querySelector('.pi .trouble')?.textContent === 'too hot, throttled, under voltage'")
+    assert page.run(facts) == written
+    assert page.run("document.querySelectorAll('.pi .trouble').length") == 1
+
+
 def test_a_log_opens_at_its_error_and_is_searched(seen: Seen) -> None:
     page = seen.open("/project/lxml/log/{lxml}/")
     page.until("document.querySelector('.log .at')")

@@ -11,6 +11,7 @@ import yaml
 from textual.pilot import Pilot
 
 from piwheels_builder.cli import main
+from piwheels_builder.condition import Condition
 from piwheels_builder.db.connect import connected
 from piwheels_builder.states import Outcome
 from piwheels_builder.watching.reach import Place
@@ -33,7 +34,7 @@ def settings(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     fleet.record("pi10", leased["lease_id"], failed, Outcome.MISSING_HEADER)
     begun = fleet.want("numpy", seconds=600)
     fleet.lease_all("pi2")
-    fleet.heartbeat("pi2", [begun])
+    fleet.heartbeat("pi2", [begun], Condition(81.6, 1_230_000_000, under_voltage=True, disk_free=12_000_000_000))
 
 
 def reader(fleet: Fleet) -> str:
@@ -68,6 +69,8 @@ def test_a_table_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) 
     assert "building" in lines[1]
     assert "numpy 1.0" in lines[1]
     assert "1 builds, 10 min" in lines[1]
+    assert "82 °C, too hot, under voltage │ 1.2 GB      │ 12.0 GB" in lines[1]
+    assert "°C" not in lines[0] + lines[2]
 
 
 async def say(app: Watch, pilot: Pilot[int], key: str, answer: str) -> None:
@@ -92,6 +95,18 @@ def test_keys_act_on_the_chosen_builder_once_confirmed(fleet: Fleet) -> None:
         await pilot.press("up")
         await say(app, pilot, "s", "y")
         await until(pilot, lambda: fleet.ask("SELECT project FROM operator_instruction WHERE instruction = 'skip'") == [("numpy",)])
+
+    piloted(fleet, act)
+
+
+def test_what_ails_a_builder_is_red_and_gone_once_it_is_mended(fleet: Fleet) -> None:
+    async def act(app: Watch, pilot: Pilot[int]) -> None:
+        cell = app.table.get_cell("pi2", "condition")
+        assert (str(cell), str(cell.style)) == ("82 °C, too hot, under voltage", "red")
+        assert str(app.table.get_cell("pi10", "condition")) == ""
+        fleet.heartbeat("pi2", [], Condition(55.0, throttled=False, under_voltage=False))
+        await until(pilot, lambda: str(app.table.get_cell("pi2", "condition")) == "55 °C")
+        assert str(app.table.get_cell("pi2", "condition").style) == ""
 
     piloted(fleet, act)
 

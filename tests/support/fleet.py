@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from piwheels_builder.condition import Condition
+from piwheels_builder.condition import UNKNOWN, Condition
 from piwheels_builder.db.connect import connected
 from piwheels_builder.db.embedded import EmbeddedDatabase
 from piwheels_builder.queue.batch import Batch
@@ -19,7 +19,6 @@ BOOKWORM = Target("cp311", "armv7l", "bookworm")
 TRIXIE = Target("cp313", "armv7l", "trixie")
 ARM64 = Target("cp311", "aarch64", "bookworm")
 TERM = timedelta(hours=4)
-UNKNOWN = Condition()
 
 
 @dataclass

@@ -4,6 +4,7 @@ import gzip
 from pathlib import Path
 
 from piwheels_builder.catalogue.policy import Policy
+from piwheels_builder.condition import Condition
 from piwheels_builder.db.connect import connected
 from piwheels_builder.index.tree import open_tree
 from piwheels_builder.site.refresh import SiteRules, refreshing
@@ -73,7 +74,7 @@ def _queue(fleet: Fleet) -> None:
     """What is going on, what waits, what is parked, what is skipped."""
     going = fleet.want("numpy", BOOKWORM, seconds=5400, priority=0)
     fleet.lease_all("pi1")
-    fleet.heartbeat("pi1", [going])
+    fleet.heartbeat("pi1", [going], Condition(83.2, 1_230_000_000, 3_977_601_024, True, False, 12_000_000_000))
     fleet.heartbeat("pi2", [])
     leader = fleet.want("scipy", BOOKWORM, seconds=9000, priority=1)
     fleet.want("scipy", TRIXIE, seconds=9000, priority=1, leader=leader)

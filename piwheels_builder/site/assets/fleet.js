@@ -1,5 +1,5 @@
 // Draws the builders anew while somebody watches.
-import { element, number, span } from "/assets/words.js";
+import { element, number, size, span } from "/assets/words.js";
 
 const EVERY = 10_000;
 let etag = null;
@@ -21,6 +21,14 @@ function fact(name, value) {
 
 const spool = ({ builds, seconds }) => (builds ? `${number(builds)} build${builds === 1 ? "" : "s"}, ${span(seconds)}` : "empty");
 
+const known = (value) => value !== null;
+
+function* condition({ temperature, memory_free: free, memory_total: total, disk_free: disk }) {
+  if (known(temperature)) yield fact("processor", `${Math.round(temperature)} °C`);
+  if (known(free)) yield fact("free memory", known(total) ? `${size(free)} of ${size(total)}` : size(free));
+  if (known(disk)) yield fact("free disk", size(disk));
+}
+
 function card(builder, index) {
   const [word, style] = standing(builder);
   const seen = builder.last_seen ? `${span((Date.now() - Date.parse(builder.last_seen)) / 1000)} ago` : "never";
@@ -30,6 +38,7 @@ function card(builder, index) {
     { className: builder.silent ? "pi is-silent" : "pi", "aria-labelledby": `b-${index + 1}` },
     element("header", {}, element("h2", { id: `b-${index + 1}` }, builder.name), element("p", { className: `state ${style}` }, word)),
     ...(builder.reason ? [element("p", { className: "reason" }, builder.reason)] : []),
+    ...(builder.condition.trouble.length ? [element("p", { className: "trouble" }, builder.condition.trouble.join(", "))] : []),
     element("ul", { className: "now" }, ...(building.length ? building : [element("li", { className: "none" }, "nothing at the moment")])),
     element(
       "dl",
@@ -37,6 +46,7 @@ function card(builder, index) {
       fact("spool", spool(builder.spool)),
       fact("slots", String(builder.slots)),
       fact("memory", builder.memory),
+      ...condition(builder.condition),
       fact("last seen", seen),
     ),
   );

@@ -7,6 +7,14 @@ export function span(seconds) {
   return seconds >= 10 ? `${Math.round(seconds)} s` : `${seconds.toFixed(1)} s`;
 }
 
+export function size(count) {
+  for (const [unit, length] of [["TB", 1e12], ["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) {
+    if (count >= length * 1000) return `${number(count / length)} ${unit}`;
+    if (count >= length) return `${Number((count / length).toPrecision(3))} ${unit}`;
+  }
+  return `${Math.round(count)} B`;
+}
+
 export const number = (count) => Math.round(count).toLocaleString("en");
 
 export function element(tag, properties = {}, ...children) {
