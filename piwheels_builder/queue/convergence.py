@@ -206,8 +206,8 @@ class Convergence:
         # Only a person ends a pause.
         if leased.paused or leased.stopped:
             return True
-        # A sibling may be woken, and a delayed build be due, while others work. What it could have and was not given is left to a faster
-        # builder, or somebody was at its row in that moment. Without any of these there is nothing to wait for.
+        # A sibling may be woken, and a delayed build be due, while others work. What it could have and was not given is left to a
+        # faster builder, or a heartbeat was at its row in that moment. Without any of these there is nothing to wait for.
         if not (leased.totals["waiting"] or leased.totals["delayed"] or leased.could_have):
             return True
         if leased.totals["leased"] or leased.totals["unpublished"]:
