@@ -153,7 +153,7 @@ def main() -> None:
 def _answer(order: Order) -> None:
     policy = Policy(order.build, None, order.newest)
     with (
-        UpstreamIndex(order.upstream, per_second=order.per_second) as upstream,
+        UpstreamIndex(order.upstream, per_second=order.per_second, in_bulk=True) as upstream,
         connected(order.conninfo) as connection,
         ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="fetch") as pool,
     ):
