@@ -90,7 +90,11 @@ def write_inventory(trial: Trial, place: Path, port: int) -> Path:
         },
     }
     hub = {**variables, **(BECOME if os.geteuid() == 0 else {})}
-    children = {"index": {"hosts": {"hub": hub}}, "builders": {"hosts": {"localhost": variables}}}
+    children = {
+        "index": {"hosts": {"hub": hub}},
+        "builders": {"hosts": {"localhost": variables}},
+        "clients": {"hosts": {"users_pi": variables}},
+    }
     path = place / "inventory.yml"
     path.write_text(json.dumps({"all": {"children": children}}))
     return path
@@ -156,6 +160,19 @@ def test_rounds_over_ssh(hosts: TwoHosts) -> None:
         if states(hosts) == ["published"]:
             return
     raise AssertionError(played.output)
+
+
+def test_a_users_pi_is_set_up_over_ssh(hosts: TwoHosts) -> None:
+    pip_conf, uv_toml = hosts.place / "pip.conf", hosts.place / "uv.toml"
+    url = "http://shelf/bookworm/simple/"
+    wishes = {"client_index_url": url, "client_pip_conf": str(pip_conf), "client_uv_toml": str(uv_toml)}
+    played = hosts.play("client.yml", **wishes)
+    assert played.exit_code == 0, played.output
+    assert url in pip_conf.read_text()
+    assert url in uv_toml.read_text()
+    assert hosts.play("client.yml", **wishes).changed == 0
+    hosts.play("client.yml", **wishes, client_state="absent")
+    assert not pip_conf.exists()
 
 
 def test_more_builders_than_a_run_until_drained_can_keep_are_refused(hosts: TwoHosts) -> None:
