@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 
 import pytest
 
@@ -27,11 +26,9 @@ def test_a_pure_and_a_compiled_release_travel_the_whole_way_once() -> None:
         attempts = sorted(path.name for path in (trial.state_dir / "published/wheels").glob("*/*/*.whl"))
         assert len(attempts) == 2
 
-        began = time.monotonic()
         second = demo(trial, "docopt==0.6.2 spidev")
         assert second.returncode == 0, second.stdout + second.stderr
         assert "building" not in second.stdout
-        assert time.monotonic() - began < 120
         assert {build["project"]: build["build_id"] for build in trial.report()} == built
         assert sorted(path.name for path in (trial.state_dir / "published/wheels").glob("*/*/*.whl")) == attempts
 
