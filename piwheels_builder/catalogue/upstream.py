@@ -35,6 +35,7 @@ WHOLE_ANSWER_SECONDS = 300
 CONNECTIONS = 8
 _OK, _NOT_MODIFIED = 200, 304
 _GONE = (404, 410)
+_FAULTY = (500, 502, 504)
 _CHUNK = 64 * 1024
 
 
@@ -74,6 +75,7 @@ class UpstreamIndex:
         }
         self._client = client(self.url, CONNECTIONS, retries(backoff_seconds))
         self._quick = quick_client(self.url, TIMEOUTS[1], WHOLE_ANSWER_SECONDS) if in_bulk else None
+        self._patiently = self._quick is None
         self._pace = Pace(per_second)
 
     def __enter__(self) -> "UpstreamIndex":
@@ -108,13 +110,21 @@ class UpstreamIndex:
             answer.close()
 
     def _read(self, url: str, headers: dict[str, str]) -> Answer:
-        if not self._quick:
-            return self._read_patiently(url, headers)
+        return self._read_quickly(url, headers) or self._read_patiently(url, headers)
+
+    def _read_quickly(self, url: str, headers: dict[str, str]) -> Answer | None:
+        """None where the answer needs what urllib3 knows."""
+        if self._quick is None or self._patiently:
+            return None
         self._pace.wait()
         answer = self._quick.get(url, {**self._headers, **headers})
-        if answer and answer.status in _GONE:
+        if answer is None or answer.status in (_OK, _NOT_MODIFIED):
+            return answer
+        if answer.status in _GONE:
             raise _refusal(url, answer.status)
-        return answer or self._read_patiently(url, headers)
+        # Redirects come for each page, and whoever is told to ask less must not ask twice. A faulty server is faulty now.
+        self._patiently = answer.status not in _FAULTY
+        return None
 
     def _read_patiently(self, url: str, headers: dict[str, str]) -> Answer:
         """An answer and its whole body. urllib3 tries again only until the headers are here; after that we do."""
