@@ -220,11 +220,12 @@ def act(connection: Connection, params: dict[str, Any]) -> dict[str, Any]:
     result["holding"] = [load.name for load in loads if load.spool_builds]
     result["waiting"] = [load.name for load in loads if load.is_awaited]
     result["time"] = leasing.clock(connection)
-    result["could_have"] = leasing.could_have(connection, [load.name for load in loads]) if params["builders"] else []
     if params["since"]:
         result["tally"] = leasing.tally(connection, [load.name for load in loads], params["since"])
     totals = leasing.queue_totals(connection)
     result["totals"] = asdict(totals)
+    # After the totals: what is waiting for a sibling there may be free here, and is never in neither.
+    result["could_have"] = leasing.could_have(connection, [load.name for load in loads]) if params["builders"] else []
     result["stopped"] = _why_stopped(connection) if totals.to_hand_out else None
     return result
 

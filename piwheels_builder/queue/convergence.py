@@ -125,7 +125,8 @@ class Convergence:
         self._clock = clock
         self._sleep = sleep
         self._most_left = 0
-        self._started = clock()
+        self._totals: Mapping[str, int] = {}
+        self._moved_at = self._started = clock()
         self._shown: Progress | None = None
         self._asked_at = clock()
         self._published_now = 0
@@ -152,7 +153,7 @@ class Convergence:
                 news_at = self._clock()
             elif leased.wheels_wait:
                 self._check_published(sight, self._clock() - news_at)
-            elif self._is_over(leased, sight, self._clock() - news_at):
+            elif self._is_over(leased, sight):
                 self._report(leased, sight, over=True)
                 _check_stopped(leased)
                 return leased
@@ -161,6 +162,8 @@ class Convergence:
     def _ask(self) -> Leased:
         self._asked_at = self._clock()
         leased = self._insist(self._stations.lease)
+        if leased.totals != self._totals:
+            self._totals, self._moved_at = leased.totals, self._clock()
         if leased.batch is not None:
             self._deliver(leased.batch)
         self._published_now = self._insist(self._stations.publish) if leased.wheels_wait else 0
@@ -200,7 +203,7 @@ class Convergence:
         self._in_vain += leased.batch is not None
         self._ended_before = ended
 
-    def _is_over(self, leased: Leased, sight: Sight, quiet_seconds: float) -> bool:
+    def _is_over(self, leased: Leased, sight: Sight) -> bool:
         if not sight.idle:
             return False
         # Only a person ends a pause.
@@ -212,7 +215,8 @@ class Convergence:
             return True
         if leased.totals["leased"] or leased.totals["unpublished"]:
             return False
-        return quiet_seconds > self._patience.delayed
+        # Since anything moved in the fleet, not here: what a sibling waits for may be free for anybody to take at this moment.
+        return self._clock() - self._moved_at > self._patience.delayed
 
     def _watch(self, leased: Leased, before: Sight) -> None:
         """Look at the builder until something happened there, or for so long that the index host should be asked again."""

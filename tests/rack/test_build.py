@@ -37,7 +37,7 @@ def test_every_release_is_published(built: Run, fleet: Fleet) -> None:
     builds = fleet.builds(list(PROJECTS))
     assert {build["project"] for build in builds} == set(PROJECTS)
     unfinished = [build for build in builds if build["state"] not in {"published", "skipped"}]
-    assert not unfinished, (unfinished, fleet.builders(), built.output)
+    assert not unfinished, f"{unfinished}\n{fleet.builders()}\n{built.output}"
 
 
 def test_wheels_carry_the_tags_of_their_target(built: Run, fleet: Fleet) -> None:

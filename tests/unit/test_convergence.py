@@ -231,6 +231,30 @@ def test_builds_that_may_come_later_are_waited_for_and_not_for_ever(reason: str)
     assert 120 < clock.now < 160
 
 
+def test_a_sibling_waits_for_as_long_as_the_fleet_moves() -> None:
+    fleet = MadeUpFleet([])
+    clock = Clock()
+    # By the second from which it is so: another builder works for long, and what leads ours is nobody's for a moment, twice.
+    states = [
+        (0, {"leased": 1, "waiting": 2}),
+        (200, {"unpublished": 1, "waiting": 2}),
+        (210, {"leasable": 1, "waiting": 1}),
+        (230, {"leased": 1, "waiting": 1}),
+        (400, {"unpublished": 1, "waiting": 1}),
+    ]
+
+    def lease() -> Leased:
+        if clock.now >= 410:
+            return MadeUpFleet.lease(fleet)
+        state = next(state for since, state in reversed(states) if clock.now >= since)
+        return Leased(None, {**NOTHING, **state}, wheels_wait=False)
+
+    fleet.queue.append(a_batch("ours"))
+    fleet.lease = lease  # type: ignore[method-assign]
+    Convergence(fleet, Patience(delayed=120), clock, clock.sleep).run()
+    assert fleet.delivered == ["ours"]
+
+
 def test_who_was_given_nothing_of_what_it_could_have_asks_again() -> None:
     fleet = MadeUpFleet([a_batch("a"), a_batch("b")])
     answers = iter(["as it was asked", "busy"])
