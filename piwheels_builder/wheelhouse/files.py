@@ -1,4 +1,4 @@
-"""Fetches what an index lists, checked by its hash. A password of the index goes to that index's own host alone."""
+"""Fetches what an index lists, checked by its hash."""
 
 import hashlib
 import re
@@ -8,16 +8,14 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
 
 import urllib3.exceptions
 from urllib3 import BaseHTTPResponse
-from urllib3.util import Timeout
 
+from piwheels_builder.catalogue.listed_files import ListedFiles
 from piwheels_builder.catalogue.offered import OfferedFile
-from piwheels_builder.catalogue.transport import authorization, client, retries
-from piwheels_builder.catalogue.upstream import TIMEOUTS, UpstreamIndex
-from piwheels_builder.errors import BadInput, UpstreamError, WheelRejected
+from piwheels_builder.catalogue.upstream import UpstreamIndex
+from piwheels_builder.errors import UpstreamError, WheelRejected
 from piwheels_builder.wheels import LARGEST
 from piwheels_builder.zips import BadZip, open_zip
 
@@ -33,9 +31,7 @@ class Files:
 
     def __init__(self, index: UpstreamIndex, directory: Path, backoff_seconds: float = 0.5) -> None:
         self.directory = directory
-        self._index = urlsplit(index.secret_url)
-        self._login = authorization(self._index, index.url)
-        self._client = client(index.url, _CONNECTIONS, retries(backoff_seconds))
+        self._listed = ListedFiles(index, _CONNECTIONS, backoff_seconds)
         self._backoff_seconds = backoff_seconds
 
     def metadata(self, file: OfferedFile) -> bytes:
@@ -84,15 +80,7 @@ class Files:
         return _bounded(self._get(url), url, most)
 
     def _get(self, url: str) -> BaseHTTPResponse:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https"):
-            raise BadInput(f"{url} is neither http nor https")
-        headers = {"Accept-Encoding": "identity", **(self._login if _origin(parts) == _origin(self._index) else {})}
-        within = Timeout(connect=TIMEOUTS[0], read=TIMEOUTS[1])
-        try:
-            answer = self._client.request("GET", url, headers=headers, timeout=within, preload_content=False)
-        except urllib3.exceptions.HTTPError as error:
-            raise UpstreamError(f"{url} cannot be fetched: {error}") from error
+        answer = self._listed.ask(url)
         if answer.status != 200:
             answer.drain_conn()
             raise UpstreamError(f"{url} answers {answer.status}", temporary=False)
@@ -121,10 +109,6 @@ def _from_within(wheel: Path) -> bytes:
             return archive.read(name)
     except (BadZip, zipfile.BadZipFile, zlib.error, StopIteration, NotImplementedError) as error:
         raise WheelRejected(f"{wheel.name} is no wheel that tells what it requires: {error}") from error
-
-
-def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def _sha256(path: Path) -> str:
