@@ -9,6 +9,11 @@ from tests.support.database import embedded_server, fresh_database
 from tests.support.fleet import Fleet
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are no part of a test's name: what was compressed tells the time, and each test process must give the same names."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def database_server() -> Iterator[EmbeddedDatabase]:
     """One PostgreSQL per test process."""

@@ -54,16 +54,15 @@ def test_a_packed_page_is_unpacked(upstream: Upstream, quick: QuickHttp) -> None
 @pytest.mark.parametrize(
     "fault",
     [
-        {"reset": True},
-        {"truncated": True},
-        {"delay": 1.5},
-        {"body": b"x" * 2000},
-        {"body": gzip.compress(b"0" * 100_000), "headers": {"Content-Encoding": "gzip"}},
-        {"body": gzip.compress(b"half a page")[:-4], "headers": {"Content-Encoding": "gzip"}},
-        {"body": b"no gzip", "headers": {"Content-Encoding": "gzip"}},
-        {"body": b"what?", "headers": {"Content-Encoding": "br"}},
+        pytest.param({"reset": True}, id="reset"),
+        pytest.param({"truncated": True}, id="truncated"),
+        pytest.param({"delay": 1.5}, id="late"),
+        pytest.param({"body": b"x" * 2000}, id="too long"),
+        pytest.param({"body": gzip.compress(b"0" * 100_000), "headers": {"Content-Encoding": "gzip"}}, id="too long unpacked"),
+        pytest.param({"body": gzip.compress(b"half a page")[:-4], "headers": {"Content-Encoding": "gzip"}}, id="half of a gzip"),
+        pytest.param({"body": b"no gzip", "headers": {"Content-Encoding": "gzip"}}, id="no gzip"),
+        pytest.param({"body": b"what?", "headers": {"Content-Encoding": "br"}}, id="brotli"),
     ],
-    ids=str,
 )
 def test_what_is_not_whole_is_left_and_the_next_page_comes(
     upstream: Upstream, quick: QuickHttp, fault: dict[str, object], monkeypatch: pytest.MonkeyPatch
