@@ -74,6 +74,8 @@ class BuilderSettings:
     os_release: str
     slots: int = 1
     upstream: str | None = None
+    #: url, authority, certificate and key: the index host is asked in place of ``upstream``. None: upstream itself.
+    relay: Mapping[str, str] | None = None
     #: First of ``slots`` user ids that builds run as when the service is root; None runs them as the service's own user.
     first_build_uid: int | None = None
     build_seconds: int = 6 * 3600

@@ -89,7 +89,9 @@ def _build_logged(bench: Bench, name: str) -> InspectedWheel:
 def _through_all_stations(bench: Bench, log: BuildLog, area: Area) -> InspectedWheel:
     python = _interpreter(bench)
     bench.begin(f"fetching {bench.leased.sdist.filename}", log)
-    archive = fetch(bench.leased.sdist, bench.workshop.caches.sdists)
+    relay = bench.workshop.relay
+    sdist = relay.relayed(bench.leased.sdist, bench.leased.project) if relay else bench.leased.sdist
+    archive = fetch(sdist, bench.workshop.caches.sdists, relay=relay)
     bench.begin("unpacking", log)
     directory = unpack(archive, area.source)
     source = Source(area, directory, read_build_system(directory), python)

@@ -14,6 +14,7 @@ import urllib3
 
 from piwheels_builder.builder.cuttable import CuttableSession
 from piwheels_builder.builder.ending import BuildEnded
+from piwheels_builder.builder.relay import Relay
 from piwheels_builder.builder.unpack import ends_early
 from piwheels_builder.queue.batch import Sdist
 from piwheels_builder.states import Outcome
@@ -30,14 +31,16 @@ _TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
 _CHUNK = 256 * 1024
 
 
-def download(sdist: Sdist, into: Path, pause: Callable[[float], None] = time.sleep) -> str:
-    """Write an sdist to a file, trying several times. Returns its sha256.
+def download(sdist: Sdist, into: Path, pause: Callable[[float], None] = time.sleep, relay: Relay | None = None) -> str:
+    """Write an sdist to a file, trying several times; ``relay`` is whom its URL leads to, if it does. Returns its sha256.
 
     Raises BuildEnded (sdist_unavailable, network_away) and OSError (disk).
     """
     if urlsplit(sdist.url).scheme not in {"http", "https"}:
         raise BuildEnded(Outcome.SDIST_UNAVAILABLE, f"{_shown(sdist.url)} is neither http nor https")
     with CuttableSession() as session, _cut_after(DEADLINE, session) as is_cut:
+        if relay:
+            relay.introduce(session)
         for wait in _pauses():
             try:
                 sha256 = _download(session, sdist, into)

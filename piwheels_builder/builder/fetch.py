@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from piwheels_builder.builder.relay import Relay
 from piwheels_builder.queue.batch import Sdist
 
 #: What the cache keeps, in bytes. Nothing used within CACHE_REST seconds is dropped: another slot may be reading it.
@@ -62,8 +63,10 @@ class SdistCache:
                 path.unlink(missing_ok=True)
 
 
-def fetch(sdist: Sdist, cache: SdistCache, pause: Callable[[float], None] = time.sleep) -> Path:
-    """The sdist's file in the cache. Raises BuildEnded (sdist_unavailable, network_away) and OSError (disk)."""
+def fetch(sdist: Sdist, cache: SdistCache, pause: Callable[[float], None] = time.sleep, relay: Relay | None = None) -> Path:
+    """The sdist's file in the cache; ``relay`` is whom its URL leads to, if it does. Raises BuildEnded (sdist_unavailable,
+    network_away) and OSError (disk).
+    """
     cached = cache.find(sdist.sha256) if sdist.sha256 else None
     if cached:
         return cached
@@ -72,7 +75,7 @@ def fetch(sdist: Sdist, cache: SdistCache, pause: Callable[[float], None] = time
 
     temporary = cache.new()
     try:
-        sha256 = download(sdist, temporary, pause)
+        sha256 = download(sdist, temporary, pause, relay)
         return cache.keep(temporary, sha256)
     finally:
         temporary.unlink(missing_ok=True)

@@ -65,7 +65,7 @@ class Resolver:
         wanted = sorted(set(requirements))
         if not wanted:
             return Resolution(())
-        key = "\n".join([*wanted, python.identity, self.uv.upstream or "", f"{self.as_of}"])
+        key = "\n".join([*wanted, python.identity, self.uv.relay.url if self.uv.relay else self.uv.upstream or "", f"{self.as_of}"])
         remembered = self.cache / _digest(key)
         if _is_fresh(remembered) and (known := _recall(remembered)):
             return known

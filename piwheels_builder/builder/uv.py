@@ -16,6 +16,7 @@ from piwheels_builder.builder.ending import BuildEnded
 from piwheels_builder.builder.growth import Growth
 from piwheels_builder.builder.log import BuildLog
 from piwheels_builder.builder.process import Runner
+from piwheels_builder.builder.relay import Relay
 from piwheels_builder.builder.sandbox import find_bwrap
 from piwheels_builder.certificates import trusted_bundle
 from piwheels_builder.errors import BadInput
@@ -60,6 +61,8 @@ class Uv:
     sandboxed: bool = True
     #: The most that the cache may hold, in bytes, before it is emptied.
     largest: int = LARGEST_CACHE
+    #: In place of ``upstream``, where the index host stands between.
+    relay: Relay | None = None
 
     def run(self, *arguments: str, log: BuildLog) -> int:
         """Run one uv command, its messages going into the log. Returns its exit code.
@@ -67,8 +70,7 @@ class Uv:
         Raises BuildEnded when it hangs, or unpacks more than it may: wheels can be bombs, too.
         """
         # By variable and not by argument: the index's URL may hold a password, and arguments are for everyone to see.
-        environment = {**_inherited(), **_PATIENT, "UV_CACHE_DIR": os.fspath(self.cache)}
-        environment["UV_DEFAULT_INDEX"] = self.upstream or _pips_index()
+        environment = {**self._reaching(), **_PATIENT, "UV_CACHE_DIR": os.fspath(self.cache), "UV_DEFAULT_INDEX": self.index}
         command = [_PROGRAM, *arguments, "--no-config", "--no-python-downloads", "--no-progress", "--color", "never"]
         self.cache.mkdir(parents=True, exist_ok=True)
         watch = Growth(self.cache, self.largest + self.most_bytes)
@@ -80,6 +82,18 @@ class Uv:
         if ended.stop:
             raise BuildEnded(Outcome.NETWORK_AWAY, f"uv was not done after {_SECONDS} s")
         return ended.exit_code
+
+    @property
+    def index(self) -> str:
+        """The index that is asked. Raises BadInput where it is pip's and cannot be told."""
+        return self.relay.index if self.relay else self.upstream or _pips_index()
+
+    def _reaching(self) -> dict[str, str]:
+        if self.relay is None:
+            return _inherited()
+        # The index host is reached without a proxy, and knows us by our certificate.
+        kept = {name: value for name, value in _inherited().items() if not name.lower().endswith("proxy") and name != "NETRC"}
+        return {**kept, **self.relay.environment(self.cache.with_name("relay.pem"))}
 
     def tied(self, command: Sequence[str]) -> list[str]:
         """The command with all that it starts bound to this process: a builder that is killed leaves none of it running."""

@@ -10,6 +10,7 @@ from piwheels_builder.builder.file_server import FileServer
 from piwheels_builder.builder.in_memory import MemoryArea
 from piwheels_builder.builder.limits import Limits
 from piwheels_builder.builder.process import Runner, run
+from piwheels_builder.builder.relay import Relay
 from piwheels_builder.builder.uv import Uv
 from piwheels_builder.builder.warm import WarmParents
 from piwheels_builder.settings import EVERY_PROJECT, BuilderSettings
@@ -46,6 +47,8 @@ class Workshop:
     publish_failing_imports: frozenset[str] = frozenset()
     #: Whether wheels get the shared libraries they need put into them.
     bundles_libraries: bool = False
+    #: The index host, where that is asked in place of ``upstream``.
+    relay: Relay | None = None
 
     @classmethod
     def of(cls, settings: BuilderSettings) -> "Workshop":
@@ -59,6 +62,7 @@ class Workshop:
             sandboxed=settings.sandbox != "off",
             publish_failing_imports=frozenset(settings.publish_failing_imports),
             bundles_libraries=settings.wheel_libraries == "bundled",
+            relay=Relay.read(settings.relay) if settings.relay else None,
             memory_bytes=None if settings.memory_mb is None else settings.memory_mb << 20,
         )
 
@@ -105,4 +109,4 @@ class Workshop:
     @property
     def uv(self) -> Uv:
         most_bytes = self.limits.disk_bytes if self.limits else self.disk_bytes
-        return Uv(self.caches.uv, self.upstream, self.runner, most_bytes, self.sandboxed, self.caches.uv_bytes)
+        return Uv(self.caches.uv, self.upstream, self.runner, most_bytes, self.sandboxed, self.caches.uv_bytes, self.relay)

@@ -1,19 +1,18 @@
 """Who logs in to a database on a host of its own: by the lines that the role writes, with certificates that the authority signs."""
 
 import os
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from piwheels_builder.authority import Authority, Server, make
 from piwheels_builder.db.connect import connected
 from piwheels_builder.db.embedded import EmbeddedDatabase
 from piwheels_builder.errors import DatabaseAway
-from piwheels_builder.signing import LOGINS, Subject, builder, login, pem, server, sign
+from piwheels_builder.signing import LOGINS, builder, login, server
 from tests.support.debian_database import INSTALLED, debian_server
+from tests.support.keys import Keys
 
 pytestmark = pytest.mark.skipif(not INSTALLED, reason="Debian's PostgreSQL is not installed")
 
@@ -35,28 +34,10 @@ def lines(index: Sequence[str], replicas: Sequence[str] = (), *, follows: bool =
     return "".join(f"{line}\n" for line in written.splitlines() if line.startswith("host"))
 
 
-class Keys:
-    """Keys with certificates that a fleet's authority signed for them."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        self.authority = Authority(place / "authority")
-        make(self.authority, Server(place / "tls", ["index.invalid"]))
-
-    def certify(self, subject: Subject) -> Path:
-        """A new key, beside its certificate, which is returned."""
-        name = subject.place.replace("/", "-")
-        key, request = self.place / f"{name}.key", self.place / f"{name}.csr"
-        made = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=whatever")
-        subprocess.run(["openssl", "req", *made, "-keyout", key, "-out", request], check=True, capture_output=True)
-        certificate = self.place / f"{name}.pem"
-        certificate.write_text(pem(sign(self.authority, subject, request.read_text())[0]))
-        return certificate
-
-    def conninfo(self, user: str, certificate: Path, address: str = ADDRESS) -> str:
-        trusted = f"sslmode=verify-full sslrootcert={self.authority.certificate_path}"
-        by_key = f"sslcert={certificate} sslkey={certificate.with_suffix('.key')}"
-        return f"host={address} dbname=template user={user} {trusted} {by_key}"
+def conninfo(keys: Keys, user: str, certificate: Path, address: str = ADDRESS) -> str:
+    trusted = f"sslmode=verify-full sslrootcert={keys.authority.certificate_path}"
+    by_key = f"sslcert={certificate} sslkey={certificate.with_suffix('.key')}"
+    return f"host={address} dbname=template user={user} {trusted} {by_key}"
 
 
 @pytest.fixture(scope="module")
@@ -103,36 +84,36 @@ def refusal(conninfo: str) -> str:
 @pytest.mark.parametrize("role", [role for role in LOGINS if role != "piwheels_replica"])
 def test_each_role_of_the_index_host_logs_in_by_its_own_certificate(keys: Keys, role: str) -> None:
     own = keys.certify(login(role, "hub"))
-    assert refusal(keys.conninfo(role, own)) == ""
+    assert refusal(conninfo(keys, role, own)) == ""
     other = "piwheels_reader" if role == "piwheels_owner" else "piwheels_owner"
-    assert "certificate authentication failed" in refusal(keys.conninfo(other, own))
-    assert "certificate" in refusal(keys.conninfo(role, own).replace("sslcert=", "sslcert=/nonexistent"))
+    assert "certificate authentication failed" in refusal(conninfo(keys, other, own))
+    assert "certificate" in refusal(conninfo(keys, role, own).replace("sslcert=", "sslcert=/nonexistent"))
 
 
 @pytest.mark.usefixtures("database")
 def test_a_builder_gets_no_role_of_the_index_host(keys: Keys) -> None:
     own = keys.certify(builder("pi1"))
     for role in LOGINS:
-        assert "certificate authentication failed" in refusal(keys.conninfo(role, own)) or "pg_hba.conf" in refusal(
-            keys.conninfo(role, own)
+        assert "certificate authentication failed" in refusal(conninfo(keys, role, own)) or "pg_hba.conf" in refusal(
+            conninfo(keys, role, own)
         )
 
 
 @pytest.mark.usefixtures("database")
 def test_a_replica_copies_and_reads_no_table(keys: Keys) -> None:
     own = keys.certify(login("piwheels_replica", "copy"))
-    assert refusal(keys.conninfo("piwheels_replica", own) + " replication=true") == ""
-    assert "no pg_hba.conf entry" in refusal(keys.conninfo("piwheels_replica", own))
+    assert refusal(conninfo(keys, "piwheels_replica", own) + " replication=true") == ""
+    assert "no pg_hba.conf entry" in refusal(conninfo(keys, "piwheels_replica", own))
     # The index host's owner is no replica.
     owner = keys.certify(login("piwheels_owner", "hub"))
-    assert "no pg_hba.conf entry" in refusal(keys.conninfo("piwheels_reader", owner) + " replication=true")
+    assert "no pg_hba.conf entry" in refusal(conninfo(keys, "piwheels_reader", owner) + " replication=true")
 
 
 @pytest.mark.usefixtures("database")
 def test_a_server_under_another_name_is_not_believed(keys: Keys) -> None:
     own = keys.certify(login("piwheels_reader", "hub"))
-    assert "does not match" in refusal(keys.conninfo("piwheels_reader", own, f"elsewhere.invalid hostaddr={ADDRESS}"))
-    assert refusal(keys.conninfo("piwheels_reader", own, f"db.invalid hostaddr={ADDRESS}")) == ""
+    assert "does not match" in refusal(conninfo(keys, "piwheels_reader", own, f"elsewhere.invalid hostaddr={ADDRESS}"))
+    assert refusal(conninfo(keys, "piwheels_reader", own, f"db.invalid hostaddr={ADDRESS}")) == ""
 
 
 def test_from_elsewhere_not_even_a_certificate_helps(keys: Keys, database: EmbeddedDatabase) -> None:
@@ -143,14 +124,14 @@ def test_from_elsewhere_not_even_a_certificate_helps(keys: Keys, database: Embed
         reload(database)
         # As a member of the builders' role the owner would be let in from everywhere.
         owner = keys.certify(login("piwheels_owner", "hub"))
-        assert "rejects connection" in refusal(keys.conninfo("piwheels_owner", owner))
+        assert "rejects connection" in refusal(conninfo(keys, "piwheels_owner", owner))
         reader = keys.certify(login("piwheels_reader", "hub"))
-        assert "no pg_hba.conf entry" in refusal(keys.conninfo("piwheels_reader", reader))
+        assert "no pg_hba.conf entry" in refusal(conninfo(keys, "piwheels_reader", reader))
         # On a replica nobody but who reads has business.
         access.write_text("local all all trust\n" + lines([INDEX], follows=True))
         reload(database)
-        assert refusal(keys.conninfo("piwheels_reader", reader)) == ""
-        assert "no pg_hba.conf entry" in refusal(keys.conninfo("piwheels_owner", owner))
+        assert refusal(conninfo(keys, "piwheels_reader", reader)) == ""
+        assert "no pg_hba.conf entry" in refusal(conninfo(keys, "piwheels_owner", owner))
     finally:
         access.write_text(before)
         reload(database)

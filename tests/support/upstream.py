@@ -7,6 +7,7 @@ with serve_upstream() as upstream:
     fetch(upstream.url)     # http://127.0.0.1:PORT/simple/
 """
 
+import base64
 import gzip
 import hashlib
 import html
@@ -57,6 +58,8 @@ class Upstream:
         self.serials = True
         self.etags = False
         self.html = False
+        #: "user:password", which every request must name; None: nobody is asked.
+        self.login: str | None = None
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.projects: dict[str, dict[str, Any]] = {}
         self._contents: dict[str, bytes] = {}
@@ -201,6 +204,8 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         self.upstream.requests.append((path, dict(self.headers)))
         fault = self.upstream.next_fault(path) or Fault()
+        if not self._is_let_in():
+            fault = Fault(status=401, headers={"WWW-Authenticate": "Basic"})
         time.sleep(fault.delay)
         if fault.reset:
             self.close_connection = True
@@ -211,6 +216,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, fault.body, fault.content_type, fault.headers)
         else:
             self._answer_content(path, fault.truncated)
+
+    def _is_let_in(self) -> bool:
+        said = self.headers.get("Authorization", "").removeprefix("Basic ")
+        return self.upstream.login is None or base64.b64decode(said).decode() == self.upstream.login
 
     def _answer_content(self, path: str, truncated: bool) -> None:
         content = self.upstream.content(path)
