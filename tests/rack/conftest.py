@@ -27,6 +27,7 @@ collect_ignore_glob = (
         "test_hostile_*.py",
         "test_idle.py",
         "test_power_cut.py",
+        "test_relay.py",
         "test_retire.py",
         "test_two_controllers.py",
         "test_wheelhouse.py",

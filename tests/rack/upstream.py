@@ -4,6 +4,7 @@ Asking the public index for that would be rude, and would make each cell of the 
 one sdist with its backend inside: a wheel after ``seconds``, or a failure. Real releases are built by test_build.py.
 """
 
+import base64
 import gzip
 import hashlib
 import io
@@ -98,12 +99,23 @@ class Upstream:
 
     def __init__(self, address: str) -> None:
         self._address = address
+        #: "user:password", without which nothing is told; None: to anybody.
+        self.login: str | None = None
         self._releases: dict[str, list[Release]] = {}
         self._files: dict[str, bytes] = {}
 
     @property
     def url(self) -> str:
         return f"{self._address}/simple/"
+
+    @property
+    def secret_url(self) -> str:
+        """With the login."""
+        return self.url.replace("://", f"://{self.login}@")
+
+    def lets_in(self, authorization: str) -> bool:
+        """Whether who says this may read."""
+        return self.login is None or base64.b64decode(authorization.removeprefix("Basic ")).decode() == self.login
 
     def offer(self, *releases: Release) -> None:
         for release in releases:
@@ -141,8 +153,9 @@ class _Handler(BaseHTTPRequestHandler):
     server: "_Server"
 
     def do_GET(self) -> None:
-        kind, body = self.server.upstream.answer(self.path) or ("text/plain", b"")
-        self.send_response(200 if body else 404)
+        let_in = self.server.upstream.lets_in(self.headers.get("Authorization", ""))
+        kind, body = (self.server.upstream.answer(self.path) if let_in else None) or ("text/plain", b"")
+        self.send_response(200 if body else 404 if let_in else 401)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
