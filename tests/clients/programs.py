@@ -20,7 +20,8 @@ PACKAGES: Mapping[str, str] = {
     "pip-newest": "pip",
     "uv": "uv",
     "poetry": "poetry",
-    "pdm": "pdm",
+    # With what it was made and tested with: later releases of its own requirements broke it.
+    "pdm": "pdm[locked]",
 }
 
 
@@ -198,7 +199,7 @@ class Pdm(_OfProjects):
         shutil.rmtree(self.home / "cache", ignore_errors=True)
         self.call("venv", "create", "-f", sys.executable, place=place)
         self.call("use", "-f", str(place / ".venv/bin/python"), place=place)
-        self.call("sync", "--no-self", "--frozen-lockfile", place=place)
+        self.call("sync", "--no-self", place=place)
         return self._site(place)
 
 

@@ -3,6 +3,7 @@
 Every project of the scene is of its own, so that one cell changes nothing for another one.
 """
 
+import json
 import time
 import zipfile
 from collections.abc import Iterator
@@ -59,10 +60,11 @@ class Scene:
             self.upstream.add_metadata(project, wheel.name, archive.read(metadata))
         return wheel.name
 
-    def access_lines(self) -> list[str]:
-        """What our index was asked for; nginx writes that down every five seconds."""
+    def asked(self) -> list[str]:
+        """What our index was asked for so far; nginx writes that down every five seconds."""
         time.sleep(5.5)
-        return [line for line in self.access_log.read_text().splitlines() if " /simple/" in line or " /wheels/" in line]
+        places = (json.loads(line)["uri"] for line in self.access_log.read_text().splitlines())
+        return [place for place in places if place.startswith(("/simple/", "/wheels/"))]
 
     def publish(self, *projects: str, text: str = "ours") -> None:
         """Sync these projects, build all that is wanted of them, and publish it."""
