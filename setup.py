@@ -27,8 +27,12 @@ setup(
         "wheel>=0.45",
     ],
     extras_require={
-        # On 32-bit ARM it comes from Debian (python3-psycopg2): see `make setup`.
-        "psycopg2": ["psycopg2-binary>=2.9,<3"],
+        # Of these there are no wheels for 32-bit ARM, where Debian has the first (python3-psycopg2: see `make setup`), and zlib does
+        # what the second does.
+        "compiled": [
+            "psycopg2-binary>=2.9,<3",
+            "isal>=1.6,<2; platform_machine == 'x86_64' or platform_machine == 'aarch64'",
+        ],
         # What the index host of real hosts needs besides, to run playbooks of its own accord.
         "controller": [
             "ansible-core>=2.19,<3",

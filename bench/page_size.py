@@ -7,7 +7,6 @@ however it was sent. Exit code 1 where all of ours together have more than 1.1 t
 """
 
 import argparse
-import gzip
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -18,8 +17,8 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from piwheels_builder.catalogue.pages import JSON_TYPE, decode_page
 from piwheels_builder.catalogue.pip_index import configured_index
+from piwheels_builder.index.compression import compressed
 from piwheels_builder.index.pages import PageFile, ProjectPage, page_json
-from piwheels_builder.index.tree import COMPRESSION
 
 MOST = 1.1
 RELEASES = Path(__file__).with_name("releases.txt")
@@ -56,7 +55,7 @@ def _sizes(session: requests.Session, name: NormalizedName) -> tuple[int, int, i
     page = decode_page(name, theirs, answer.headers["Content-Type"], answer.url)
     assert page is not None, "asked for without a serial"
     ours = page_json(ProjectPage(name, tuple(PageFile(*file) for file in page.files), page.versions))
-    return len(theirs), len(ours), len(gzip.compress(theirs, COMPRESSION)), len(gzip.compress(ours, COMPRESSION))
+    return len(theirs), len(ours), len(compressed(theirs)), len(compressed(ours))
 
 
 def _benchmarked() -> list[str]:

@@ -236,7 +236,7 @@ class Software:
         environment = {**os.environ, "UV_SYSTEM_CERTS": "1", "UV_PYTHON_DOWNLOADS": "never", "UV_NO_CONFIG": "1", **PATIENT}
         uv = str(tools / "uv")
         run(uv, "venv", "-q", "--python", _PYTHON, *["--system-site-packages"] * arm, str(place), env=environment)
-        extras = ",".join(self._params["extras"] + ["psycopg2"] * (not arm))
+        extras = ",".join(self._params["extras"] + ["compiled"] * (not arm))
         # pip tells which index this host is configured with.
         command = [uv, "pip", "install", "-q", "--python", str(place / "bin/python"), f"{wheel}[{extras}]", "pip"]
         index = self._params["index"] or configured_index(tools)

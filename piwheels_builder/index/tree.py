@@ -25,14 +25,13 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from piwheels_builder.errors import StorageFault
+from piwheels_builder.index.compression import compressed
 from piwheels_builder.index.layout import PACKED
 
 _WORKSHOP = ".publishing"
 _SYNCS_AT_ONCE = 16
 #: So many files are synced each by itself; more, with all that is on their file system.
 _SYNCED_EACH = 64
-#: Of gzip. The pages are hashes for the most part, which no level makes smaller.
-COMPRESSION = 6
 _libc = ctypes.CDLL(None, use_errno=True)
 #: Where something lies below the root; a page, without the ending of its file.
 Place = PurePosixPath | str
@@ -131,7 +130,7 @@ class Tree:
         for count, (page, content) in enumerate(news.items()):
             made = f"{self.workshop}/page{number + count}"
             moment = max(time.time(), youngest + 1) + count if youngest or count else None
-            _write(made, gzip.compress(content, COMPRESSION, mtime=0), moment)
+            _write(made, compressed(content), moment)
             files.append((made, self._file(page)))
         return files
 
