@@ -27,8 +27,8 @@ setup(
         "wheel>=0.45",
     ],
     extras_require={
-        # Of these there are no wheels for 32-bit ARM. There Debian has the first (python3-psycopg2: see `make setup`), and zlib does
-        # the second's work.
+        # Of these there are no wheels for 32-bit ARM. There Debian has the first (python3-psycopg2: see `make setup`), and zlib
+        # does the second's work.
         "compiled": [
             "psycopg2-binary>=2.9,<3",
             "isal>=1.6,<2; platform_machine == 'x86_64' or platform_machine == 'aarch64'",
