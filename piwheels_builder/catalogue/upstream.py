@@ -13,14 +13,13 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import urllib3.exceptions
 from packaging.utils import NormalizedName
-from pypi_simple import ACCEPT_JSON_PREFERRED, UnsupportedRepoVersionError, parse_links_stream
 from urllib3 import BaseHTTPResponse
 from urllib3.util import Timeout
 
 from piwheels_builder.catalogue.json_page import without_credentials
 from piwheels_builder.catalogue.listing import Listed, listed_projects
 from piwheels_builder.catalogue.offered import Page
-from piwheels_builder.catalogue.pages import JSON_TYPE, decode_page
+from piwheels_builder.catalogue.pages import HTML_TYPES, JSON_TYPE, decode_page
 from piwheels_builder.catalogue.pip_index import configured_index
 from piwheels_builder.catalogue.quick_http import Answer
 from piwheels_builder.catalogue.transport import TRIES, TRY_AGAIN, Pace, authorization, client, quick_client, retries
@@ -33,6 +32,8 @@ TIMEOUTS = (10, 30)
 WHOLE_ANSWER_SECONDS = 300
 #: Pages fetched at once. More gains little: decoding and writing them keeps a core busy.
 CONNECTIONS = 8
+#: JSON, else HTML (PEP 691).
+_ACCEPT = ", ".join((JSON_TYPE, f"{HTML_TYPES[0]};q=0.5", f"{HTML_TYPES[1]};q=0.01"))
 _OK, _NOT_MODIFIED = 200, 304
 _GONE = (404, 410)
 _FAULTY = (500, 502, 504)
@@ -69,7 +70,7 @@ class UpstreamIndex:
         self.per_second = per_second
         self._headers = {
             "User-Agent": f"piwheels-builder/{version('piwheels-builder')}",
-            "Accept": ACCEPT_JSON_PREFERRED,
+            "Accept": _ACCEPT,
             "Accept-Encoding": "gzip, deflate",
             **authorization(parts, self.url),
         }
@@ -203,9 +204,11 @@ def _listed(answer: BaseHTTPResponse, url: str) -> Iterator[Listed]:
         if answer.headers.get("Content-Type", "").partition(";")[0].strip() == JSON_TYPE:
             yield from listed_projects(_bounded(answer, url))
         else:
-            for link in parse_links_stream(_bounded(answer, url), http_charset="utf-8"):
-                yield Listed(link.text)
-    except (ValueError, RecursionError, UnsupportedRepoVersionError) as error:
+            # As with a project's page: few need what it imports.
+            from piwheels_builder.catalogue.html_page import html_names  # noqa: PLC0415
+
+            yield from map(Listed, html_names(_bounded(answer, url)))
+    except (ValueError, RecursionError) as error:
         raise UpstreamError(f"{url} is not the list of all projects: {error}", temporary=False) from error
 
 
