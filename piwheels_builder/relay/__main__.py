@@ -8,11 +8,11 @@ from pathlib import Path
 
 from piwheels_builder.catalogue.commands import own_sdists
 from piwheels_builder.catalogue.listed_files import ListedFiles
-from piwheels_builder.catalogue.upstream import UpstreamIndex
+from piwheels_builder.catalogue.upstream import CONNECTIONS, UpstreamIndex
 from piwheels_builder.errors import BadInput, FleetError
 from piwheels_builder.relay.doorkeeper import Doorkeeper
 from piwheels_builder.relay.offers import Offers
-from piwheels_builder.relay.server import MOST_CONNECTIONS, Relay, tls_context
+from piwheels_builder.relay.server import Relay, tls_context
 from piwheels_builder.settings import load_fleet
 
 
@@ -30,10 +30,10 @@ def main() -> None:
 def _serve(options: argparse.Namespace) -> None:
     settings = load_fleet(options.settings)
     tls = tls_context(options.certificate, options.key, options.authority)
-    with UpstreamIndex(settings.upstream) as upstream:
+    with UpstreamIndex(settings.upstream, per_second=settings.upstream_requests_per_second or None) as upstream:
         offers = Offers(upstream, own_sdists(settings))
         doorkeeper = Doorkeeper(settings.conninfo("reader"))
-        with Relay(_place(options.listen), tls, doorkeeper, offers, ListedFiles(upstream, MOST_CONNECTIONS)) as relay:
+        with Relay(_place(options.listen), tls, doorkeeper, offers, ListedFiles(upstream, CONNECTIONS)) as relay:
             relay.serve_forever()
 
 

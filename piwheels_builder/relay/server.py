@@ -15,6 +15,7 @@ import socket
 import ssl
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -34,8 +35,8 @@ from piwheels_builder.relay.offers import Offers
 
 log = logging.getLogger(__name__)
 
-#: Connections served at once; each builder's uv and its downloads have some.
-MOST_CONNECTIONS = 200
+#: Connections served at once, and of these from one address: uv opens some fifty, and no single host must keep the others out.
+MOST_CONNECTIONS, MOST_OF_ONE = 1000, 100
 #: Seconds for a handshake, and between two requests or pieces of one.
 _HANDSHAKE_SECONDS, _SILENCE_SECONDS = 15, 60
 _CHUNK = 256 * 1024
@@ -59,7 +60,8 @@ class Relay(ThreadingHTTPServer):
     ) -> None:
         self.address_family = socket.AF_INET6 if ":" in listen[0] else socket.AF_INET
         self.tls, self.doorkeeper, self.offers, self.files = tls, doorkeeper, offers, files
-        self._places = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self._lock = threading.Lock()
+        self._open: Counter[str] = Counter()
         super().__init__(listen, _Handler)
 
     def server_bind(self) -> None:
@@ -74,7 +76,10 @@ class Relay(ThreadingHTTPServer):
         return self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._places.acquire(blocking=False):
+        with self._lock:
+            is_let_in = self._open.total() < MOST_CONNECTIONS and self._open[client_address[0]] < MOST_OF_ONE
+            self._open[client_address[0]] += is_let_in
+        if is_let_in:
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
@@ -83,7 +88,9 @@ class Relay(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            with self._lock:
+                self._open[client_address[0]] -= 1
+                self._open += Counter()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the names are socketserver's
         """A connection that broke, or came without a certificate of ours, is no news; anything else is a fault of this program."""

@@ -30,7 +30,7 @@ from piwheels_builder.catalogue.upstream import UpstreamIndex
 from piwheels_builder.db.connect import connected
 from piwheels_builder.queue.batch import LeasedBuild, Sdist
 from piwheels_builder.queue.members import Identity, register_builder, serial_of
-from piwheels_builder.relay import doorkeeper
+from piwheels_builder.relay import doorkeeper, server
 from piwheels_builder.relay.doorkeeper import Doorkeeper
 from piwheels_builder.relay.offers import Offers
 from piwheels_builder.relay.server import Relay, tls_context
@@ -274,6 +274,25 @@ def test_own_sdists_come_from_the_index_hosts_disk(scene: Scene, own: OwnSdists)
     assert scene.upstream.requests == []
 
 
+def test_no_single_host_keeps_the_others_out(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MOST_OF_ONE", 3)
+    port = int(scene.url.rpartition(":")[2])
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+    time.sleep(0.5)
+    with socket.create_connection(("127.0.0.1", port)) as one_more:
+        one_more.settimeout(5)
+        assert one_more.recv(1) == b""
+    # From another address there is room, and here again once they are gone.
+    with socket.create_connection(("127.0.0.1", port), source_address=("127.0.0.2", 0)) as other:
+        other.settimeout(1)
+        with pytest.raises(TimeoutError):
+            other.recv(1)
+    for each in silent:
+        each.close()
+    time.sleep(0.5)
+    assert scene.get("/simple/demo/").status_code == 200
+
+
 def test_a_database_that_is_away_is_no_refusal(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doorkeeper, "REMEMBERED_SECONDS", 0.0)
     monkeypatch.setattr(doorkeeper, "connected", lambda _: connected("host=/nonexistent dbname=none"))
@@ -303,9 +322,16 @@ def test_the_program_serves_until_it_is_told_to_end(upstream: Upstream, keys: Ke
         "upstream": upstream.url.replace("//", f"//{LOGIN}@"),
     }
     (tmp_path / "fleet.yml").write_text(json.dumps(settings))
-    server, authority, port = keys.server, keys.authority, free_port()
+    authority, port = keys.authority, free_port()
     command = [sys.executable, "-m", "piwheels_builder.relay", "--settings", tmp_path / "fleet.yml", "--listen", f"[::]:{port}"]
-    command += ["--certificate", server.certificate_path, "--key", server.key_path, "--authority", authority.certificate_path]
+    command += [
+        "--certificate",
+        keys.server.certificate_path,
+        "--key",
+        keys.server.key_path,
+        "--authority",
+        authority.certificate_path,
+    ]
     serving = subprocess.Popen(list(map(str, command)))
     try:
         _wait_for(port, serving)
