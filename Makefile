@@ -9,6 +9,8 @@ PROJECTS ?=
 MINUTES ?= 30
 # Where `make demo` serves what it built.
 LISTEN ?= 127.0.0.1:8080
+# Processes that run the tests: two for each processor, since half of what tests do is to wait; one for each GiB where that is less.
+PROCESSES ?= $(shell awk -v n=$$((2 * $$(nproc))) '/^MemTotal/ {g = int($$2 / 1048576); n = g < n ? g : n; print n < 2 ? 2 : n}' /proc/meminfo)
 # Inventory of the fleet that `make move-database` moves to.
 TO ?=
 
@@ -25,7 +27,7 @@ demo: setup           ## build PROJECTS="name name==version" on this machine, se
 	@PROJECTS='$(PROJECTS)' LISTEN='$(LISTEN)' scripts/demo
 
 test: setup-dev       ## run the unit and integration tests
-	@scripts/in-venv pytest -n 2 --dist worksteal
+	@scripts/in-venv pytest -n $(PROCESSES) --dist worksteal
 
 chaos-builder: setup-dev  ## run the hostile corpus and the injected faults in their long form
 	@CHAOS=long scripts/in-venv pytest -n 2 -rP tests/hostile tests/faults
