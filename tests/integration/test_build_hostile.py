@@ -17,6 +17,7 @@ import uv
 from piwheels_builder.builder.attempt import Attempt
 from piwheels_builder.builder.fetch import SdistCache, fetch
 from piwheels_builder.builder.process import run
+from piwheels_builder.builder.relay import Relay
 from piwheels_builder.queue.batch import Sdist
 from piwheels_builder.settings import FIRST_BUILD_UID
 from piwheels_builder.states import Outcome
@@ -141,9 +142,9 @@ def test_slots_are_different_users(yard: Yard) -> None:
 def test_a_slow_upstream_does_not_count_against_the_limit(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     yard.build(setup_py())
 
-    def fetch_slowly(sdist: Sdist, cache: SdistCache) -> Path:
+    def fetch_slowly(sdist: Sdist, cache: SdistCache, relay: Relay | None = None) -> Path:
         time.sleep(3.2)
-        return fetch(sdist, cache)
+        return fetch(sdist, cache, relay=relay)
 
     monkeypatch.setattr("piwheels_builder.builder.build.fetch", fetch_slowly)
     assert yard.build(setup_py("print(1)"), build_seconds=3).attempt.outcome is Outcome.BUILT
