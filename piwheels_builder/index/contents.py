@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import aiosql
 from packaging.tags import Tag
@@ -35,9 +35,8 @@ class PageRules:
     upstream_wins: bool = True
 
 
-@dataclass(frozen=True)
-class UpstreamFile:
-    """Its release is None where its name tells none."""
+class UpstreamFile(NamedTuple):
+    """Its release is None where its name tells none. A tuple, as PageFile is."""
 
     release_id: int | None
     spelling: str | None
@@ -195,7 +194,7 @@ def _status(contents: ProjectContents) -> tuple[str, str | None]:
 
 def _upstreams_page_file(file: UpstreamFile, words: Words) -> PageFile:
     why = words.yank(file.release_id)
-    return file.file if why is None else replace(file.file, yanked=True, yanked_reason=why)
+    return file.file if why is None else file.file._replace(yanked=True, yanked_reason=why)
 
 
 def serves(target: Target, tags: Iterable[Tag], glibc_floor: str | None, built_on: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import escape
@@ -20,9 +20,11 @@ QUARANTINED = "quarantined"
 _STATUSES = ("active", "archived", QUARANTINED, "deprecated")
 
 
-@dataclass(frozen=True)
-class PageFile:
-    """A file on a page. ``url`` is absolute, or relative to the page; hashes are hex, ``size`` is bytes."""
+class PageFile(NamedTuple):
+    """A file on a page. ``url`` is absolute, or relative to the page; hashes are hex, ``size`` is bytes.
+
+    A tuple, since the whole index makes twenty million of them: an object takes six times as long.
+    """
 
     filename: str
     url: str

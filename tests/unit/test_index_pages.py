@@ -1,7 +1,6 @@
 """Project pages as HTML and JSON, read back by an independent reader (pypi-simple) and by eye."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -61,8 +60,8 @@ def test_json_has_every_key_of_its_version() -> None:
 @pytest.mark.parametrize("said", ["", '"quoted" \\ and', "\0\x1f\x7f\r\n\t", "</script>\u2028", "\u00e9\U0001f600", "\ud800"])
 @pytest.mark.parametrize("result", [None, "missing_library"])
 def test_json_says_whatever_strangers_wrote(said: str, result: str | None) -> None:
-    file = replace(FULL, requires_python=said, yanked_reason=said, provenance=said, import_result=result)
-    (told,) = as_json(a_page(replace(file, libraries=(('lib"a.so', "liba"), ("libb.so", None)))))["files"]
+    file = FULL._replace(requires_python=said, yanked_reason=said, provenance=said, import_result=result)
+    (told,) = as_json(a_page(file._replace(libraries=(('lib"a.so', "liba"), ("libb.so", None)))))["files"]
     assert (told["requires-python"], told["yanked"], told["provenance"]) == (said, said or True, said)
     assert told.get("_import") == result
     assert (told["_libraries"], told["_apt"]) == ({'lib"a.so': "liba", "libb.so": None}, "sudo apt install liba")
@@ -144,7 +143,7 @@ def test_the_same_page_is_the_same_bytes() -> None:
 
 
 def test_a_file_is_one_line_of_html() -> None:
-    full = replace(FULL, libraries=(("libblas.so.3", "libblas3&"), ("libodd.so", None)))
+    full = FULL._replace(libraries=(("libblas.so.3", "libblas3&"), ("libodd.so", None)))
     lines = page_html(a_page(full, BARE, withdrawn=(("demo-0.9-py3-none-any.whl", "a <leak>"),))).decode().split("\n")
     assert lines[9:] == [
         (
@@ -174,6 +173,6 @@ def test_a_page_is_what_the_template_says_of_it(status: tuple[str | None, str | 
 
 
 def test_a_hash_that_is_none_is_escaped_all_the_same() -> None:
-    text = page_html(a_page(replace(FULL, sha256='"><b>', metadata_sha256="<i>"))).decode()
+    text = page_html(a_page(FULL._replace(sha256='"><b>', metadata_sha256="<i>"))).decode()
     assert "<b>" not in text
     assert "<i>" not in text
