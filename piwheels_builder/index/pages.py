@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -83,6 +84,7 @@ _environment = Environment(
 _encoder = json.JSONEncoder(separators=(",", ":"))
 #: A string as JSON has it.
 _quoted = json.encoder.encode_basestring_ascii
+_SPECIAL = re.compile("[&<>\"']")
 
 
 def page_html(page: ProjectPage) -> bytes:
@@ -140,7 +142,7 @@ def listing_json(names: Iterable[str]) -> bytes:
 
 def _html_link(file: PageFile) -> str:
     """One line. Put together here and not in the template: a page has a dozen, the index a million."""
-    said = [f'<a href="{html.escape(file.url)}']
+    said = [f'<a href="{_plainly(file.url)}']
     if file.sha256:
         said.append(f"#sha256={_escaped_hash(file.sha256)}")
     said.append('"')
@@ -152,7 +154,7 @@ def _html_link(file: PageFile) -> str:
         said.append(f' data-core-metadata="sha256={_escaped_hash(file.metadata_sha256)}"')
     if file.provenance:
         said.append(f' data-provenance="{html.escape(file.provenance)}"')
-    said.append(f">{html.escape(file.filename)}</a>")
+    said.append(f">{_plainly(file.filename)}</a>")
     if file.apt_line:
         said.append(f" <code>{html.escape(file.apt_line)}</code>")
     return "".join((*said, "<br>\n"))
@@ -162,6 +164,11 @@ def _html_link(file: PageFile) -> str:
 def _escaped(text: str) -> str:
     """Remembered: most files say one of a few hundred."""
     return html.escape(text)
+
+
+def _plainly(text: str) -> str:
+    """Escaped, where anything is to be: few names and places have it, and to look takes a third of the time."""
+    return html.escape(text) if _SPECIAL.search(text) else text
 
 
 def _escaped_hash(text: str) -> str:
