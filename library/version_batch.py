@@ -224,7 +224,7 @@ def act(connection: Connection, params: dict[str, Any]) -> dict[str, Any]:
         result["tally"] = leasing.tally(connection, [load.name for load in loads], params["since"])
     totals = leasing.queue_totals(connection)
     result["totals"] = asdict(totals)
-    # After the totals: what is waiting for a sibling there may be free here, and is never in neither.
+    # After the totals: what was let go between the two is in both, and not in neither.
     result["could_have"] = leasing.could_have(connection, [load.name for load in loads]) if params["builders"] else []
     result["stopped"] = _why_stopped(connection) if totals.to_hand_out else None
     return result

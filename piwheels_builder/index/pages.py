@@ -24,7 +24,7 @@ _STATUSES = ("active", "archived", QUARANTINED, "deprecated")
 class PageFile(NamedTuple):
     """A file on a page. ``url`` is absolute, or relative to the page; hashes are hex, ``size`` is bytes.
 
-    A tuple, since the whole index makes twenty million of them: an object takes six times as long.
+    A tuple, since today's upstream has twenty million of them: an object takes six times as long to make.
     """
 
     filename: str

@@ -90,6 +90,7 @@ class Relay(ThreadingHTTPServer):
         finally:
             with self._lock:
                 self._open[client_address[0]] -= 1
+                # Forgets whoever has none.
                 self._open += Counter()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the names are socketserver's

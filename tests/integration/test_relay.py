@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -28,6 +29,7 @@ from piwheels_builder.catalogue.listed_files import ListedFiles
 from piwheels_builder.catalogue.own_sdists import OwnSdists
 from piwheels_builder.catalogue.upstream import UpstreamIndex
 from piwheels_builder.db.connect import connected
+from piwheels_builder.db.embedded import EmbeddedDatabase
 from piwheels_builder.queue.batch import LeasedBuild, Sdist
 from piwheels_builder.queue.members import Identity, register_builder, serial_of
 from piwheels_builder.relay import doorkeeper, server
@@ -126,8 +128,8 @@ def own(tmp_path: Path) -> OwnSdists:
 
 
 @pytest.fixture
-def scene(upstream: Upstream, keys: Keys, own: OwnSdists, database: object, tmp_path: Path) -> Iterator[Scene]:
-    fleet = Fleet(database)  # type: ignore[arg-type]
+def scene(upstream: Upstream, keys: Keys, own: OwnSdists, database: EmbeddedDatabase, tmp_path: Path) -> Iterator[Scene]:
+    fleet = Fleet(database)
     certificate = keys.certify(builder("pi1"))
     with connected(fleet.database.conninfo("piwheels_owner")) as connection:
         identity = Identity(certificate_serial=serial_of(certificate.read_text()))
@@ -197,8 +199,8 @@ def test_a_builder_that_is_believed_no_more_gets_nothing_more(scene: Scene, stan
     assert scene.get("/files/demo/demo-1.0.tar.gz").status_code == 503
 
 
-def test_an_answer_of_the_database_is_remembered_for_a_while(database: object) -> None:
-    fleet, now = Fleet(database), [0.0]  # type: ignore[arg-type]
+def test_an_answer_of_the_database_is_remembered_for_a_while(database: EmbeddedDatabase) -> None:
+    fleet, now = Fleet(database), [0.0]
     fleet.add_builder("pi1")
     fleet.ask("UPDATE builder SET certificate_serial = 5")
     keeper = Doorkeeper(fleet.database.conninfo("piwheels_reader"), lambda: now[0])
@@ -312,14 +314,16 @@ def test_pages_are_read_again_after_a_minute(upstream: Upstream, own: OwnSdists)
     assert len(upstream.requests) == 2
 
 
-def test_the_program_serves_until_it_is_told_to_end(upstream: Upstream, keys: Keys, database: object, tmp_path: Path) -> None:
-    fleet = Fleet(database)  # type: ignore[arg-type]
+def test_the_program_serves_until_it_is_told_to_end(
+    upstream: Upstream, keys: Keys, database: EmbeddedDatabase, tmp_path: Path
+) -> None:
+    fleet = Fleet(database)
     certificate = keys.certify(builder("pi1"))
     fleet.add_builder("pi1")
     fleet.ask("UPDATE builder SET certificate_serial = %s", serial_of(certificate.read_text()))
     settings = {
         "database": {"reader": fleet.database.conninfo("piwheels_reader")},
-        "upstream": upstream.url.replace("//", f"//{LOGIN}@"),
+        "upstream": upstream.url,
     }
     (tmp_path / "fleet.yml").write_text(json.dumps(settings))
     authority, port = keys.authority, free_port()
@@ -332,11 +336,15 @@ def test_the_program_serves_until_it_is_told_to_end(upstream: Upstream, keys: Ke
         "--authority",
         authority.certificate_path,
     ]
-    serving = subprocess.Popen(list(map(str, command)))
+    user, _, password = LOGIN.partition(":")
+    (tmp_path / ".netrc").write_text(f"machine 127.0.0.1 login {user} password {password}\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    serving = subprocess.Popen(list(map(str, command)), env={**os.environ, "HOME": str(tmp_path)})
     try:
         _wait_for(port, serving)
         cert = (str(certificate), str(certificate.with_suffix(".key")))
         told = requests.get(f"https://127.0.0.1:{port}/simple/demo/", cert=cert, verify=str(authority.certificate_path), timeout=10)
+        # Its login is in ~/.netrc alone.
         assert told.json()["name"] == "demo"
     finally:
         serving.send_signal(signal.SIGTERM)
